@@ -1,0 +1,243 @@
+"""The whole world of one audit: every collector that was asked for, side by side, one snapshot.
+
+A target that was named and cannot be read at all ends the audit only when it was the only one;
+beside others it is a gap over everything it would have shown. A target that was merely looked
+for and is not there is a note.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from auditor import __version__
+from auditor.collect.base import Harvest, Progress, Silent
+from auditor.config import Config
+from auditor.errors import AbsentTargetError, CollectError, ConfigError
+from auditor.evaluate import EVERYTHING
+from auditor.model import Coverage, Reason, Snapshot, Target
+from auditor.snapshot import seal
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to audit. `discover` also looks for a current kubeconfig context and an engine.
+
+    `kube_context` and `docker_host` name a cluster and an engine; `kubernetes` and `docker` ask
+    for the current ones. `image_files` says whether the engine's images are read file by file.
+    """
+
+    kubernetes: bool = False
+    kube_context: str | None = None
+    kubeconfig: Path | None = None
+    docker: bool = False
+    docker_host: str | None = None
+    engine_images: bool = True
+    images: Sequence[str] = ()
+    dockerfiles: Sequence[Path] = ()
+    manifests: Sequence[Path] = ()
+    app_configs: Sequence[Path] = ()
+    discover: bool = False
+
+    @property
+    def wants_kubernetes(self) -> bool:
+        """Whether a cluster was asked for by name."""
+        return self.kubernetes or bool(self.kube_context) or self.kubeconfig is not None
+
+    @property
+    def wants_docker(self) -> bool:
+        """Whether an engine was asked for by name."""
+        return self.docker or bool(self.docker_host)
+
+    @property
+    def names_nothing(self) -> bool:
+        """Whether no target was named at all."""
+        files = (self.images, self.dockerfiles, self.manifests, self.app_configs)
+        return not (self.wants_kubernetes or self.wants_docker or any(files))
+
+
+@dataclass(slots=True)
+class _Gathered:
+    harvest: Harvest = field(default_factory=Harvest)
+    notes: list[str] = field(default_factory=list)
+    errors: list[CollectError] = field(default_factory=list)
+
+
+def gather(request: Request, config: Config, progress: Progress | None = None) -> Snapshot:
+    """Run the collectors of a request and seal what they found.
+
+    Raises `CollectError` when nothing at all could be read, and `ConfigError` for an argument
+    that names a file which is not there.
+    """
+    progress = progress or Silent()
+    taken_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    _require_files(request)
+    jobs = _jobs(request, config, progress)
+    gathered = _Gathered()
+    with ThreadPoolExecutor(max_workers=max(1, len(jobs))) as pool:
+        running = [(job, pool.submit(job.run)) for job in jobs]
+        for job, future in running:
+            try:
+                gathered.harvest.merge(future.result())
+            except AbsentTargetError as error:
+                if job.asked_for:
+                    _unreachable(gathered, job, error)
+                else:
+                    gathered.notes.append(f"{job.title}: {error}")
+            except CollectError as error:
+                _unreachable(gathered, job, error)
+    harvest = gathered.harvest
+    if not harvest.resources:
+        _nothing_read(gathered)
+    settings = config.snapshot_settings()
+    settings["notes"] = gathered.notes
+    return seal(
+        Snapshot(
+            taken_at=taken_at,
+            tool_version=__version__,
+            targets=_one_each(harvest.targets),
+            resources=tuple(harvest.resources),
+            gaps=tuple(harvest.gaps),
+            coverage=_summed(harvest.coverage),
+            settings=settings,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    title: str
+    source: str
+    name: str
+    asked_for: bool
+    run: Callable[[], Harvest]
+
+
+def _jobs(request: Request, config: Config, progress: Progress) -> list[_Job]:
+    # Each client library costs a good part of a second to import: only what is used is.
+    jobs = []
+    if request.wants_kubernetes or request.discover:
+
+        def kubernetes() -> Harvest:
+            from auditor.collect.kubernetes import collect_kubernetes
+
+            return collect_kubernetes(
+                kubeconfig=request.kubeconfig,
+                context=request.kube_context,
+                config=config.kubernetes,
+                progress=progress,
+            )
+
+        name = request.kube_context or "current context"
+        asked = request.wants_kubernetes
+        jobs.append(_Job("Kubernetes cluster", "kubernetes", name, asked, kubernetes))
+    if request.wants_docker or request.discover:
+
+        def docker() -> Harvest:
+            from auditor.collect.docker import collect_docker
+
+            return collect_docker(
+                host=request.docker_host,
+                config=config.docker,
+                images=request.engine_images,
+                progress=progress,
+            )
+
+        name = request.docker_host or "default engine"
+        jobs.append(_Job("Docker engine", "docker", name, request.wants_docker, docker))
+    if request.images:
+
+        def images() -> Harvest:
+            from auditor.collect.image import collect_images
+
+            return collect_images(
+                request.images, host=request.docker_host, config=config.docker, progress=progress
+            )
+
+        jobs.append(_Job("images", "image", ", ".join(request.images), True, images))
+    if request.dockerfiles or request.manifests or request.app_configs:
+        jobs.append(_Job("files", "files", "files", True, lambda: _files(request, progress)))
+    return jobs
+
+
+def _files(request: Request, progress: Progress) -> Harvest:
+    harvest = Harvest()
+    base = Path.cwd()
+    if request.dockerfiles:
+        from auditor.collect.dockerfile import collect_dockerfiles
+
+        progress.step("files", "Dockerfiles")
+        harvest.merge(collect_dockerfiles(request.dockerfiles, base=base))
+    if request.manifests:
+        from auditor.collect.manifests import collect_manifests
+
+        progress.step("files", "manifests")
+        stdin = sys.stdin.buffer.read() if Path("-") in request.manifests else None
+        harvest.merge(collect_manifests(request.manifests, base=base, stdin=stdin))
+    if request.app_configs:
+        from auditor.collect.appconfig import collect_appconfig
+
+        progress.step("files", "application configuration")
+        harvest.merge(collect_appconfig(request.app_configs, base=base))
+    return harvest
+
+
+def _require_files(request: Request) -> None:
+    for option, paths in (
+        ("--dockerfile", request.dockerfiles),
+        ("--manifests", request.manifests),
+        ("--app-config", request.app_configs),
+        ("--kubeconfig", [request.kubeconfig] if request.kubeconfig else ()),
+    ):
+        for path in paths:
+            if str(path) != "-" and not path.exists():
+                raise ConfigError("there is no such file or directory", where=f"{option} {path}")
+
+
+def _unreachable(gathered: _Gathered, job: _Job, error: CollectError) -> None:
+    """Keep a target that could not be read as a gap over everything it would have shown."""
+    gathered.errors.append(error)
+    target = f"{job.source}:{job.name}"
+    gathered.harvest.targets.append(Target(target, job.source, job.name))
+    gathered.harvest.gap(
+        target, job.source, EVERYTHING, Reason(error.reason), error.what, error.remedy or ""
+    )
+
+
+def _nothing_read(gathered: _Gathered) -> None:
+    if gathered.errors:
+        raise gathered.errors[0]
+    gaps = [gap for gap in gathered.harvest.gaps if gap.reason is not Reason.PARTIAL]
+    if gaps:
+        first = gaps[0]
+        raise CollectError(
+            f"{first.reason}: {first.detail}", where=first.name, remedy=first.remedy or None
+        )
+    found = "; ".join(gathered.notes)
+    raise CollectError(
+        f"there is nothing to audit{f' ({found})' if found else ''}",
+        remedy="name a target: --kube-context, --docker, --image, --dockerfile or --manifests",
+    )
+
+
+def _one_each(targets: Sequence[Target]) -> tuple[Target, ...]:
+    """Collectors of files share one target; facts of all are kept."""
+    merged: dict[str, Target] = {}
+    for item in targets:
+        known = merged.get(item.id)
+        facts = {**known.facts, **item.facts} if known else item.facts
+        merged[item.id] = Target(item.id, item.source, item.name, facts)
+    return tuple(merged.values())
+
+
+def _summed(coverage: Sequence[Coverage]) -> tuple[Coverage, ...]:
+    """One row for each scope: an image asked for twice was still read."""
+    counts: dict[tuple[str, str, str], int] = {}
+    for item in coverage:
+        key = (item.target, item.source, item.scope)
+        counts[key] = counts.get(key, 0) + item.count
+    return tuple(Coverage(*key, count) for key, count in counts.items())

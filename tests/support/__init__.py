@@ -1,0 +1,1 @@
+"""What several test folders share: no test is collected from here."""

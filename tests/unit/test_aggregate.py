@@ -1,0 +1,188 @@
+"""Scores and statuses of controls: the worst finding decides, and nothing is hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from auditor.aggregate import aggregate, exit_code
+from auditor.catalogue import Catalogue
+from auditor.collect.base import Harvest
+from auditor.errors import ConfigError
+from auditor.evaluate import evaluate
+from auditor.model import (
+    Benchmark,
+    Check,
+    Control,
+    Reason,
+    Resource,
+    Section,
+    Severity,
+    Status,
+    Target,
+    Verdict,
+    View,
+)
+from auditor.registry import Registry
+from auditor.scorecard import ControlResult, Scorecard
+from tests.support.fixtures import snapshot_of
+
+CLUSTER = "kubernetes:c"
+
+
+def probe(resource: Resource, view: View) -> list[Verdict]:
+    return [Verdict(Status(resource.body["say"]), "data.x", "seen", "wanted", stands=False)]
+
+
+def make(check_id: str, kind: str, severity: str = "high", needs: Sequence[str] = ()) -> Check:
+    return Check(
+        check_id, check_id, Severity(severity), f"kubernetes/{kind}", tuple(needs), (), False,
+        "s", "w", "r", "f", "src", probe, "tests",
+    )  # fmt: skip
+
+
+CHECKS = Registry(
+    {
+        "on-service": make("on-service", "Service"),
+        "on-ingress": make("on-ingress", "Ingress", "low"),
+        "on-config-map": make("on-config-map", "ConfigMap", "medium", ["roles"]),
+    }
+)
+CATALOGUE = Catalogue(
+    (
+        Benchmark(
+            "bench",
+            "1",
+            "Bench",
+            "benchmark",
+            ("kubernetes",),
+            (Section("1", "One"), Section("2", "Two")),
+            (
+                Control("1.1", "both", "1", 1, "manual", ("on-service", "on-ingress")),
+                Control("1.2", "one", "1", 1, "manual", ("on-ingress",)),
+                Control("2.1", "maps", "2", 2, "automated", ("on-config-map",)),
+                Control("2.2", "nobody", "2", 2, "manual", ()),
+            ),
+        ),
+        Benchmark(
+            "other", "1", "Other", "benchmark", ("docker",), (Section("1", "One"),),
+            (Control("1.1", "x", "1", None, "manual", ()),),
+        ),
+    ),
+    {},
+)  # fmt: skip
+
+
+def harvest(**say: list[str]) -> Harvest:
+    found = Harvest()
+    found.targets.append(Target(CLUSTER, "kubernetes", "c"))
+    for kind, scope in (
+        ("Service", "services"),
+        ("Ingress", "ingresses"),
+        ("ConfigMap", "configmaps"),
+    ):
+        for number, status in enumerate(say.get(kind, [])):
+            body = {"say": status}
+            found.resources.append(
+                Resource("kubernetes", CLUSTER, kind, "n", f"{kind}-{number}", body)
+            )
+        found.covered(CLUSTER, "kubernetes", scope, len(say.get(kind, [])))
+    return found
+
+
+def card(found: Harvest, **settings: object) -> Scorecard:
+    snapshot = snapshot_of(found)
+    merged = {**snapshot.settings, "benchmarks": ["bench", "other"], **settings}
+    snapshot = replace(snapshot, settings=merged)
+    return aggregate(snapshot, evaluate(snapshot, CHECKS), CHECKS, CATALOGUE)
+
+
+def control(found: Scorecard, control_id: str) -> ControlResult:
+    (result,) = [item for item in found.benchmarks[0].controls if item.control.id == control_id]
+    return result
+
+
+def test_a_control_takes_its_worst_finding() -> None:
+    result = control(card(harvest(Service=["pass", "fail", "pass"], Ingress=["pass"])), "1.1")
+    assert (result.status, result.failing, result.judged) == (Status.FAIL, 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        (["pass", "review"], "review"),
+        (["pass", "unknown", "review"], "unknown"),
+        (["unknown", "error"], "error"),
+        (["not-applicable", "pass"], "pass"),
+        (["not-applicable"], "not-applicable"),
+        ([], "not-applicable"),
+    ],
+)
+def test_the_order_of_badness(said: list[str], status: str) -> None:
+    assert control(card(harvest(Ingress=said)), "1.2").status == status
+
+
+def test_a_control_that_no_check_serves_is_unknown_and_listed() -> None:
+    result = control(card(harvest(Ingress=["pass"])), "2.2")
+    assert (result.status, result.served, result.reason) == (
+        Status.UNKNOWN, False, "no check decides this yet",
+    )  # fmt: skip
+
+
+def test_a_score_is_passes_of_the_judged_and_names_the_rest() -> None:
+    found = card(harvest(Service=["fail"], Ingress=["pass"], ConfigMap=["pass"]))
+    counts = found.benchmarks[0].counts
+    assert (counts.passed, counts.fail, counts.not_judged) == (2, 1, 1)
+    assert counts.score == pytest.approx(2 / 3)
+    assert card(harvest()).benchmarks[0].counts.score is None
+
+
+def test_a_benchmark_of_which_nothing_was_audited_is_left_out_by_name() -> None:
+    found = card(harvest(Ingress=["pass"]))
+    assert [item.benchmark.id for item in found.benchmarks] == ["bench"]
+    assert found.not_found == ("Other 1 is left out: nothing that it speaks of was audited",)
+
+
+def test_a_gap_names_the_controls_it_hides() -> None:
+    missing = harvest(ConfigMap=["pass"])
+    missing.gap(CLUSTER, "kubernetes", "roles", Reason.FORBIDDEN, "403", "let it list roles")
+    found = card(missing)
+    assert control(found, "2.1").status is Status.UNKNOWN
+    assert [note.hides for note in found.gaps] == [("bench 2.1",)]
+    assert "403" in control(found, "2.1").reason
+
+
+@pytest.mark.parametrize(
+    ("say", "fail_on", "code", "strict"),
+    [
+        ({"Ingress": ["pass"]}, "low", 0, 0),
+        ({"Ingress": ["fail"]}, "low", 1, 1),
+        ({"Ingress": ["fail"]}, "medium", 0, 0),
+        ({"Ingress": ["unknown"]}, "low", 3, 1),
+        ({"Ingress": ["fail", "unknown"]}, "low", 1, 1),
+        ({"Ingress": ["fail", "unknown"]}, "critical", 3, 1),
+        ({"Ingress": ["review"]}, "low", 0, 0),
+    ],
+)
+def test_exit_codes(say: dict[str, list[str]], fail_on: str, code: int, strict: int) -> None:
+    found = card(harvest(**say), fail_on=fail_on)
+    assert (exit_code(found), exit_code(found, strict=True)) == (code, strict)
+
+
+def test_the_verdict_is_one_true_sentence() -> None:
+    said = {
+        "fail": "Not compliant: 1 of 1 check fails, on 1 resource.",
+        "pass": "Compliant: no check fails at severity low or above.",
+    }
+    for status, sentence in said.items():
+        assert card(harvest(Ingress=[status])).verdict == sentence
+    assert card(harvest()).verdict == "Not decided: nothing could be judged."
+
+
+def test_an_unknown_benchmark_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="there is no benchmark 'nonsense'; known: bench, other"):
+        card(harvest(), benchmarks=["nonsense"])
+    with pytest.raises(ConfigError, match="no version '9' of bench; known: 1"):
+        card(harvest(), benchmarks=["bench@9"])
