@@ -1,0 +1,1 @@
+"""The checks and catalogues that ship with Auditor: content, not engine."""

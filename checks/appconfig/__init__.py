@@ -1,0 +1,1 @@
+"""Checks of appconfig: one function each, its docstring the documentation."""

@@ -1,0 +1,1 @@
+"""Checks of dockerfile: one function each, its docstring the documentation."""
