@@ -1,0 +1,1 @@
+"""Checks of kubernetes: one function each, its docstring the documentation."""
