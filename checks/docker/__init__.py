@@ -1,0 +1,1 @@
+"""Checks of docker: one function each, its docstring the documentation."""

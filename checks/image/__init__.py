@@ -1,0 +1,1 @@
+"""Checks of image: one function each, its docstring the documentation."""
