@@ -1,0 +1,51 @@
+"""The command line: wiring and exit codes, and the only part of the program that prints.
+
+Exit codes: 0 compliant; 1 a failure at or above the threshold; 2 the audit could not be done (bad
+arguments, bad configuration, no target); 3 audited, nothing at the threshold failed, but not all
+could be seen. `--strict` turns 3 into 1.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from auditor.cli.app import app
+from auditor.errors import AuditorError
+
+EXIT_COMPLIANT = 0
+EXIT_FAILURES = 1
+EXIT_NO_AUDIT = 2
+EXIT_INCOMPLETE = 3
+EXIT_INTERRUPTED = 130
+
+log = logging.getLogger("auditor")
+
+
+def main() -> None:
+    """Run the command line; every way out is an exit code and at most one line on stderr."""
+    # Imported as kubectl's plugin, the usage line should read as the user typed it.
+    name = "kubectl auditor" if "kubectl-auditor" in sys.argv[0] else "auditor"
+    try:
+        app(prog_name=name)
+    except AuditorError as error:
+        _leave(str(error), EXIT_NO_AUDIT)
+    except KeyboardInterrupt:
+        _leave("interrupted; nothing was written", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of a pipe went away (`| head`): not an error, and nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_COMPLIANT)
+    except Exception as error:
+        log.debug("internal error", exc_info=True)
+        _leave(
+            f"internal error: {type(error).__name__}: {error}; "
+            "run again with --log FILE and report what it holds",
+            EXIT_NO_AUDIT,
+        )
+
+
+def _leave(line: str, code: int) -> None:
+    print(f"auditor: {' '.join(line.split())}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)

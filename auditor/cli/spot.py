@@ -1,0 +1,320 @@
+"""`check`: one image, container, pod, workload, namespace, Dockerfile or manifest, right now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from auditor.cli import options
+from auditor.cli.wiring import (
+    Content,
+    chosen_formats,
+    configuration,
+    content_of,
+    overridden,
+    with_settings,
+)
+from auditor.errors import CollectError, ConfigError
+from auditor.model import Finding, Resource, Snapshot
+
+if TYPE_CHECKING:
+    from auditor.collect.world import Request
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Check one thing and print what is wrong with it. The exit code is an audit's.",
+)
+
+Only = Annotated[
+    list[str] | None, typer.Option("--only", help="Run only this check; may be repeated.")
+]
+Format = Annotated[str, typer.Option("--format", help="table or json.")]
+Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the target.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Name the checks that passed, too.")]
+Keep = Callable[[Finding], bool]
+
+
+@app.command("dockerfile")
+def dockerfile(
+    target: Annotated[Path, typer.Argument(help="A Dockerfile, or a folder of them.")],
+    only: Only = None,
+    format: Format = "table",
+    fail_on: options.FailOn = None,
+    strict: options.Strict = False,
+    config: options.ConfigFile = None,
+    verbose: Verbose = False,
+) -> None:
+    """Check a Dockerfile."""
+    from auditor.collect.world import Request
+
+    run = _Run(only, format, fail_on, strict, config, verbose)
+    run.world(Request(dockerfiles=(target,)))
+
+
+@app.command("manifest")
+def manifest(
+    target: Annotated[
+        Path, typer.Argument(help='A manifest, a folder, or "-" for standard input.')
+    ],
+    only: Only = None,
+    format: Format = "table",
+    fail_on: options.FailOn = None,
+    strict: options.Strict = False,
+    config: options.ConfigFile = None,
+    verbose: Verbose = False,
+) -> None:
+    """Check Kubernetes manifests, such as `helm template … | auditor check manifest -`."""
+    from auditor.collect.world import Request
+
+    run = _Run(only, format, fail_on, strict, config, verbose)
+    run.world(Request(manifests=(target,)))
+
+
+@app.command("app-config")
+def app_config(
+    target: Annotated[Path, typer.Argument(help="A JSON or YAML file, or a folder of them.")],
+    only: Only = None,
+    format: Format = "table",
+    fail_on: options.FailOn = None,
+    strict: options.Strict = False,
+    config: options.ConfigFile = None,
+    verbose: Verbose = False,
+) -> None:
+    """Check an application's configuration file."""
+    from auditor.collect.world import Request
+
+    run = _Run(only, format, fail_on, strict, config, verbose)
+    run.world(Request(app_configs=(target,)))
+
+
+@app.command("image")
+def image(
+    target: Annotated[str, typer.Argument(help="An image reference, archive or OCI layout.")],
+    docker: options.DockerHost = None,
+    only: Only = None,
+    format: Format = "table",
+    fail_on: options.FailOn = None,
+    strict: options.Strict = False,
+    config: options.ConfigFile = None,
+    verbose: Verbose = False,
+) -> None:
+    """Check an image: its configuration, its history and its files."""
+    from auditor.collect.world import Request
+
+    run = _Run(only, format, fail_on, strict, config, verbose)
+    host = None if docker == "default" else docker
+    run.world(Request(images=(target,), docker_host=host), _is_image)
+
+
+@app.command("container")
+def container(
+    target: Annotated[str, typer.Argument(help="A container's name or id.")],
+    docker: options.DockerHost = None,
+    snapshot: options.SnapshotFile = None,
+    only: Only = None,
+    format: Format = "table",
+    fail_on: options.FailOn = None,
+    strict: options.Strict = False,
+    config: options.ConfigFile = None,
+    verbose: Verbose = False,
+) -> None:
+    """Check one container of the engine, running or not."""
+    from auditor.collect.world import Request
+
+    run = _Run(only, format, fail_on, strict, config, verbose)
+    host = None if docker == "default" else docker
+    request = Request(docker=True, docker_host=host, engine_images=False)
+    taken = run.snapshot(snapshot, request)
+    found = [
+        item
+        for item in taken.resources
+        if item.kind == "container"
+        and (item.name == target or str(item.body.get("id", "")).startswith(target))
+    ]
+    if len(found) != 1:
+        _not_found("container", target, len(found))
+    name = found[0].name
+    run.show(taken, lambda row: row.kind == "container" and row.name in {name, "containers"})
+
+
+@app.command("pod")
+def pod(
+    target: Annotated[str, typer.Argument(help="A pod's name.")],
+    namespace: Namespace = "default",
+    kube_context: options.KubeContext = None,
+    kubeconfig: options.Kubeconfig = None,
+    snapshot: options.SnapshotFile = None,
+    only: Only = None,
+    format: Format = "table",
+    fail_on: options.FailOn = None,
+    strict: options.Strict = False,
+    config: options.ConfigFile = None,
+    verbose: Verbose = False,
+) -> None:
+    """Check one live pod as it lives, whatever owns it."""
+    from auditor.collect.world import Request
+
+    run = _Run(only, format, fail_on, strict, config, verbose)
+    request = Request(kubernetes=True, kube_context=kube_context, kubeconfig=kubeconfig)
+    taken = run.snapshot(snapshot, request)
+    wanted = ("Pod", namespace, target)
+    if not any((item.kind, item.namespace, item.name) == wanted for item in taken.resources):
+        _not_found("pod", f"{namespace}/{target}", 0)
+    # Without its owner, a pod is its own root and is judged by itself.
+    alone = replace(
+        taken,
+        resources=tuple(
+            _orphaned(item) if (item.kind, item.namespace, item.name) == wanted else item
+            for item in taken.resources
+        ),
+    )
+    run.show(alone, lambda row: (row.kind, row.namespace, row.name) == wanted)
+
+
+@app.command("workload")
+def workload(
+    target: Annotated[str, typer.Argument(help="KIND/NAME or NAME, such as deployment/web.")],
+    namespace: Namespace = "default",
+    kube_context: options.KubeContext = None,
+    kubeconfig: options.Kubeconfig = None,
+    snapshot: options.SnapshotFile = None,
+    only: Only = None,
+    format: Format = "table",
+    fail_on: options.FailOn = None,
+    strict: options.Strict = False,
+    config: options.ConfigFile = None,
+    verbose: Verbose = False,
+) -> None:
+    """Check one workload: its live pods, or its template when none is live."""
+    from auditor.collect.world import Request
+    from auditor.evaluate import views
+
+    run = _Run(only, format, fail_on, strict, config, verbose)
+    request = Request(kubernetes=True, kube_context=kube_context, kubeconfig=kubeconfig)
+    taken = run.snapshot(snapshot, request)
+    kind, _, name = target.rpartition("/")
+    found = {
+        (item.kind, item.namespace, item.name)
+        for view in views(taken)
+        for item in view.workloads
+        if item.name == name
+        and item.namespace == namespace
+        and kind.lower() in {"", item.kind.lower(), f"{item.kind.lower()}s"}
+    }
+    if len(found) != 1:
+        _not_found("workload", f"{namespace}/{target}", len(found))
+    run.show(taken, lambda row: (row.kind, row.namespace, row.name) in found)
+
+
+@app.command("namespace")
+def namespace(
+    target: Annotated[str, typer.Argument(help="A namespace's name.")],
+    kube_context: options.KubeContext = None,
+    kubeconfig: options.Kubeconfig = None,
+    snapshot: options.SnapshotFile = None,
+    only: Only = None,
+    format: Format = "table",
+    fail_on: options.FailOn = None,
+    strict: options.Strict = False,
+    config: options.ConfigFile = None,
+    verbose: Verbose = False,
+) -> None:
+    """Check a namespace and everything in it."""
+    from auditor.collect.world import Request
+
+    run = _Run(only, format, fail_on, strict, config, verbose)
+    request = Request(kubernetes=True, kube_context=kube_context, kubeconfig=kubeconfig)
+    taken = run.snapshot(snapshot, request)
+    if not any(target in {item.namespace, _namespace_name(item)} for item in taken.resources):
+        _not_found("namespace", target, 0)
+    run.show(
+        taken,
+        lambda row: row.namespace == target or (row.kind == "Namespace" and row.name == target),
+    )
+
+
+class _Run:
+    """What all spot checks do: gather, evaluate, keep what was asked about, print, exit."""
+
+    def __init__(
+        self,
+        only: list[str] | None,
+        form: str,
+        fail_on: str | None,
+        strict: bool,
+        config: Path | None,
+        verbose: bool,
+    ) -> None:
+        if form != "table":
+            chosen_formats(form)
+            if form != "json":
+                raise ConfigError("a spot check prints table or json", where="--format")
+        self.form = form
+        self.strict = strict
+        self.verbose = verbose
+        self.config = overridden(configuration(config), fail_on=fail_on)
+        content = content_of(self.config)
+        registry = content.registry.select(only) if only else content.registry
+        self.content = Content(registry, content.catalogue)
+
+    def world(self, request: Request, keep: Keep | None = None) -> None:
+        """Gather a request and show it."""
+        self.show(self.snapshot(None, request), keep or (lambda row: True))
+
+    def snapshot(self, saved: Path | None, request: Request) -> Snapshot:
+        """Load the saved snapshot, or gather the request."""
+        if saved is not None:
+            from auditor.snapshot import load_snapshot
+
+            changes = {"fail_on": self.config.audit.fail_on}
+            return with_settings(load_snapshot(saved), changes)
+        from auditor.cli.terminal import TerminalProgress
+        from auditor.collect.world import gather
+
+        with TerminalProgress(quiet=self.form == "json") as progress:
+            return gather(request, self.config, progress)
+
+    def show(self, taken: Snapshot, keep: Keep) -> None:
+        """Evaluate, print what is asked about, and leave with the exit code."""
+        from auditor.aggregate import aggregate, exit_code
+        from auditor.evaluate import evaluate
+
+        registry = self.content.registry
+        rows = [row for row in evaluate(taken, registry) if keep(row)]
+        if not rows:
+            raise CollectError("no check judges this", remedy="see `auditor list checks`")
+        card = aggregate(taken, rows, registry, self.content.catalogue)
+        if self.form == "json":
+            from reports import WRITERS
+
+            typer.echo(WRITERS["json"].render(card), nl=False)
+        else:
+            from auditor.cli.terminal import print_findings
+
+            print_findings(rows, verbose=self.verbose)
+        raise typer.Exit(exit_code(card, strict=self.strict))
+
+
+def _is_image(row: Finding) -> bool:
+    return row.source == "image" or row.kind == "image"
+
+
+def _namespace_name(item: Resource) -> str | None:
+    return item.name if item.kind == "Namespace" else None
+
+
+def _orphaned(item: Resource) -> Resource:
+    metadata = {key: value for key, value in item.metadata.items() if key != "ownerReferences"}
+    return replace(item, body={**item.body, "metadata": metadata})
+
+
+def _not_found(kind: str, target: str, found: int) -> None:
+    if found > 1:
+        raise CollectError(
+            f"{found} things go by that name", where=f"{kind} {target}", remedy="say which one"
+        )
+    raise CollectError(f"there is no such {kind}, or it could not be read", where=target)

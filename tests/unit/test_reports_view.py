@@ -1,0 +1,89 @@
+"""Which findings a document shows: the worst, no check crowded out, none lost from the count."""
+
+import itertools
+from collections import Counter
+
+import pytest
+
+from auditor.model import Finding, Status
+from auditor.scorecard import Scorecard
+from reports.view import View, arrange, file_of, subject
+from tests.support.scorecards import make_scorecard
+
+
+@pytest.fixture(scope="module")
+def card() -> Scorecard:
+    return make_scorecard(500)
+
+
+def _badness(row: Finding) -> tuple[int, int, int, str]:
+    return (row.status.rank, row.severity.rank, -row.count, row.id)
+
+
+def shown(view: View) -> list[Finding]:
+    return [row for group in view.groups for row in (*group.own, *group.system)]
+
+
+@pytest.mark.parametrize(("markup", "carried"), [(1, 0), (40, 0), (40, 60), (5, 9999), (9999, 0)])
+def test_every_finding_is_in_the_markup_or_carried_or_counted(
+    card: Scorecard, markup: int, carried: int
+) -> None:
+    view = arrange(card, markup=markup, carried=carried, spread=1)
+    for group in view.groups:
+        kept = len(group.own) + len(group.system) + len(group.more)
+        assert kept + group.left == len(group.result.findings)
+    assert view.shown == len(shown(view)) == min(markup, view.total)
+    assert view.carried == min(max(markup, carried), view.total)
+    assert view.total == sum(len(item.findings) for item in card.checks)
+
+
+def test_no_check_is_crowded_out(card: Scorecard) -> None:
+    view = arrange(card, markup=40, carried=0, spread=1)
+    assert all(group.shown for group in view.groups)
+
+
+def test_a_check_has_only_a_few_findings_before_the_next_has_its_turn(card: Scorecard) -> None:
+    view = arrange(card, markup=30, carried=0, spread=4)
+    by_check = Counter(row.check for row in shown(view))
+    assert max(by_check.values()) == 4
+    turn = {row.id for item in card.checks for row in sorted(item.findings, key=_badness)[:4]}
+    omitted = [row for item in card.checks for row in item.findings if row.id in turn]
+    ids = {row.id for row in shown(view)}
+    assert ids <= turn
+    assert max(_badness(row)[:2] for row in shown(view)) <= min(
+        _badness(row)[:2] for row in omitted if row.id not in ids
+    )
+
+
+def test_the_summary_links_only_to_findings_that_are_shown(card: Scorecard) -> None:
+    for spread, markup in ((1, 200), (4, 40)):
+        ids = {row.id for row in shown(arrange(card, markup=markup, carried=0, spread=spread))}
+        assert {row.id for row in card.top} <= ids
+
+
+def test_system_namespaces_stand_apart(card: Scorecard) -> None:
+    view = arrange(card, markup=9999, carried=0, spread=1)
+    apart = [row for group in view.groups for row in group.system]
+    assert {row.namespace for row in apart} == {"kube-system"}
+    assert all(row.namespace != "kube-system" for group in view.groups for row in group.own)
+
+
+def test_findings_of_one_workload_stand_side_by_side(card: Scorecard) -> None:
+    view = arrange(card, markup=9999, carried=0, spread=1)
+    for group in view.groups:
+        places = [(row.target, row.namespace, row.kind, row.name, row.origin) for row in group.own]
+        changes = sum(one != other for one, other in itertools.pairwise(places))
+        assert changes + bool(places) == len(set(places))
+
+
+def test_passes_are_never_among_the_findings_shown(card: Scorecard) -> None:
+    statuses = {row.status for row in shown(arrange(card, markup=9999, carried=0, spread=1))}
+    assert not statuses & {Status.PASS, Status.NOT_APPLICABLE}
+
+
+def test_where_a_finding_stands(card: Scorecard) -> None:
+    files = {file_of(row) for row in card.findings if row.origin and row.line}
+    assert "examples/Dockerfile:12" in files
+    assert {file_of(row) for row in card.findings if not row.origin} == {""}
+    assert "shop/web" in {subject(row) for row in card.findings}
+    assert "cache" in {subject(row) for row in card.findings}
