@@ -160,18 +160,21 @@ def _jobs(request: Request, config: Config, progress: Progress) -> list[_Job]:
 
         jobs.append(_Job("images", "image", ", ".join(request.images), True, images))
     if request.dockerfiles or request.manifests or request.app_configs:
-        jobs.append(_Job("files", "files", "files", True, lambda: _files(request, progress)))
+        jobs.append(
+            _Job("files", "files", "files", True, lambda: _files(request, config, progress))
+        )
     return jobs
 
 
-def _files(request: Request, progress: Progress) -> Harvest:
+def _files(request: Request, config: Config, progress: Progress) -> Harvest:
     harvest = Harvest()
     base = Path.cwd()
     if request.dockerfiles:
         from auditor.collect.dockerfile import collect_dockerfiles
 
         progress.step("files", "Dockerfiles")
-        harvest.merge(collect_dockerfiles(request.dockerfiles, base=base))
+        patterns = config.rules.context_secret_patterns
+        harvest.merge(collect_dockerfiles(request.dockerfiles, base=base, secret_patterns=patterns))
     if request.manifests:
         from auditor.collect.manifests import collect_manifests
 
