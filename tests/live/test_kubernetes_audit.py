@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
-from auditor.collect._kube_list import KINDS
 from auditor.collect.base import Harvest
 from auditor.collect.kubernetes import collect_kubernetes
+from auditor.collect.kubernetes.listing import KINDS
 from auditor.config import KubernetesTable
 from auditor.errors import CollectError
 from auditor.evaluate import evaluate, subject_scopes

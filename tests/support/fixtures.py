@@ -117,7 +117,7 @@ def _add_gaps(data: Mapping[str, Any], target: str, source: str, harvest: Harves
 
 
 def _kubernetes(data: Mapping[str, Any], harvest: Harvest) -> None:
-    from auditor.collect.prune import resource_from
+    from auditor.collect.objects import resource_from
 
     target = "kubernetes:fixture"
     harvest.targets.append(Target(target, "kubernetes", "fixture", {"version": "v1.35.0"}))

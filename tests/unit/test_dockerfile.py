@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from auditor.collect._secret_names import is_literal
 from auditor.collect.dockerfile import (
     MAX_BYTES,
     MAX_INSTRUCTIONS,
     collect_dockerfiles,
     is_dockerfile_name,
 )
+from auditor.collect.secrets.names import is_literal
 from auditor.evaluate import evaluate
 from auditor.model import Reason, Resource, Status
 from auditor.registry import discover

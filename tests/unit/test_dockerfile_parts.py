@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.collect._dockerfile_context import context_facts, excluded, ignore_rules
-from auditor.collect._dockerfile_expand import Scope, expand
-from auditor.collect._dockerfile_shell import MAX_COMMANDS, TooMuchError, commands
+from auditor.collect.dockerfile.context import context_facts, excluded, ignore_rules
+from auditor.collect.dockerfile.expand import Scope, expand
+from auditor.collect.dockerfile.shell import MAX_COMMANDS, TooMuchError, commands
 
 VARIABLES = {"TOOLS": " gcc  make ", "ONE": "a b"}
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from auditor.collect._image_places import by_content, by_place
+from auditor.collect.image.places import by_content, by_place
 
 KEY = "-----BEGIN PRIVATE" + " KEY-----\n" + "MIIB" * 30 + "\n-----END PRIVATE" + " KEY-----\n"
 GITHUB = "ghp_" + "a1B2" * 9

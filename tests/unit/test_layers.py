@@ -5,10 +5,10 @@ import tarfile
 
 import pytest
 
-from auditor.collect._image_files import file_facts, shown
-from auditor.collect._image_streams import Budget, ForwardStream
-from auditor.collect._layers import Layer, Limits, clean, parse_passwd, scan_layer
 from auditor.collect.base import Deadline
+from auditor.collect.image.files import file_facts, shown
+from auditor.collect.image.layers import Layer, Limits, clean, parse_passwd, scan_layer
+from auditor.collect.image.streams import Budget, ForwardStream
 from auditor.model import Reason
 from tests.support.archives import Entry, directory, file, hardlink, symlink, tar
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.collect.prune import SpecPool, resource_from
+from auditor.collect.objects import SpecPool, resource_from
 from auditor.model import Resource
 
 VALUE = "zx9-" + "Kq81Lm-" * 3 + "w7"

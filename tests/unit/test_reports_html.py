@@ -187,6 +187,17 @@ def test_hostile_text_never_becomes_markup(make: Any) -> None:
     assert "49{% raw %}" not in page.text
 
 
+def test_hostile_text_in_the_data_cannot_end_its_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reports.html.MARKUP_ROWS", 0)
+    source = render_html(make_scorecard())
+    page = Page(source)
+    assert Counter(tag for tag, _, _ in page.raw) == {"style": 1, "script": 2}
+    raw = source[source.index('id="rows">') :]
+    data = raw[len('id="rows">') : raw.index("</script>")]
+    assert not set("<>&\u2028\u2029") & set(data)
+    assert any(SCRIPT in shown for shown in page.data()["strings"])
+
+
 @pytest.mark.parametrize("make", [make_scorecard, hostile_card], ids=["names", "every field"])
 def test_no_control_character_and_no_override_is_left(make: Any) -> None:
     source = render_html(make())

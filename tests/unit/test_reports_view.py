@@ -2,12 +2,13 @@
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from auditor.model import Finding, Status
 from auditor.scorecard import Scorecard
-from reports.view import View, arrange, file_of, subject
+from reports.view import View, arrange, file_of, gap_lines, live, subject
 from tests.support.scorecards import make_scorecard
 
 
@@ -87,3 +88,24 @@ def test_where_a_finding_stands(card: Scorecard) -> None:
     assert {file_of(row) for row in card.findings if not row.origin} == {""}
     assert "shop/web" in {subject(row) for row in card.findings}
     assert "cache" in {subject(row) for row in card.findings}
+
+
+def test_only_what_lives_is_counted_as_live(card: Scorecard) -> None:
+    row = next(row for row in card.findings if row.source == "kubernetes")
+    assert live(replace(row, count=1200)) == "1,200"
+    assert live(replace(row, count=0, status=Status.FAIL)) == "0"
+    assert live(replace(row, count=0, status=Status.UNKNOWN)) == ""
+    assert live(replace(row, source="manifest")) == ""
+
+
+def test_gaps_that_say_the_same_share_a_line_and_none_is_lost(card: Scorecard) -> None:
+    note = card.gaps[0]
+    scopes = [replace(note, gap=replace(note.gap, scope=scope)) for scope in ("roles", "pods")]
+    other = replace(note, hides=("cis-kubernetes 5.1.1", "cis-kubernetes 5.1.3", "cis-docker 4.1"))
+    lines = gap_lines([scopes[0], other, scopes[1]])
+    assert [[item.gap.scope for item in line.notes] for line in lines] == [
+        ["roles", "pods"],
+        [note.gap.scope],
+    ]
+    assert lines[1].hides == "cis-kubernetes 5.1.1, 5.1.3; cis-docker 4.1"
+    assert sum(len(line.notes) for line in gap_lines(card.gaps)) == len(card.gaps)

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from auditor.collect._secret_names import is_credential_name, is_literal
 from auditor.collect.secrets import Hit, detect, redact, redact_args, scrub_env
+from auditor.collect.secrets.names import is_credential_name, is_literal
 
 # Built from parts, so that no scanner of this repository takes them for real ones.
 GITHUB = "ghp" + "_" + "a1B2" * 9

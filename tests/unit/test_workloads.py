@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from auditor.collect.prune import SpecPool, resource_from
+from auditor.collect.objects import SpecPool, resource_from
 from auditor.model import Resource
 from auditor.workloads import group_workloads
 

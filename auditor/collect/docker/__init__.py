@@ -16,15 +16,15 @@ from typing import Any, NamedTuple
 
 from docker.errors import APIError
 
-from auditor.collect._docker_client import (
+from auditor.collect.base import Deadline, Harvest, Progress, Silent
+from auditor.collect.docker.client import (
     PARALLEL,
     Engine,
     EngineError,
     connect,
     listed,
 )
-from auditor.collect._docker_scrub import Scrubber, raw_env
-from auditor.collect.base import Deadline, Harvest, Progress, Silent
+from auditor.collect.docker.scrub import Scrubber, raw_env
 from auditor.collect.image import SOURCE as IMAGE
 from auditor.collect.image import EngineImages
 from auditor.collect.secrets import redact_args

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from auditor.collect._dockerfile_expand import Expanded, Scope, expand, platform_args, resolve
-from auditor.collect._dockerfile_parse import KNOWN, Instruction, Source
-from auditor.collect._dockerfile_secrets import Secret, pairs_of, shown
-from auditor.collect._dockerfile_shell import Command, commands, exec_commands
-from auditor.collect._dockerfile_wrappers import SHELLS, Word
+from auditor.collect.dockerfile.expand import Expanded, Scope, expand, platform_args, resolve
+from auditor.collect.dockerfile.parse import KNOWN, Instruction, Source
+from auditor.collect.dockerfile.secrets import Secret, pairs_of, shown
+from auditor.collect.dockerfile.shell import Command, commands, exec_commands
+from auditor.collect.dockerfile.wrappers import SHELLS, Word
 from auditor.collect.secrets import is_credential_name
 
 _EXPANDED = frozenset(

@@ -18,8 +18,8 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-from auditor.collect._secret_shapes import _shapes
 from auditor.collect.secrets import CREDENTIAL_NAME, detect
+from auditor.collect.secrets.shapes import _shapes
 
 _MAX_FOUND = 20
 """Records of one file; the first ones say enough."""

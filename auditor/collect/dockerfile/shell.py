@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from auditor.collect._dockerfile_expand import closing
-from auditor.collect._dockerfile_wrappers import ASSIGNMENT, SHELLS, Word, shell_script, wrapped
+from auditor.collect.dockerfile.expand import closing
+from auditor.collect.dockerfile.wrappers import ASSIGNMENT, SHELLS, Word, shell_script, wrapped
 
 Lookup = Callable[[str, str], tuple[str, tuple[str, ...]]]
 """(name, modifier) of a variable -> its text and the names that could not be resolved."""

@@ -3,8 +3,8 @@
 Nothing here keeps, logs, caches or hashes a value. A hit says which detector fired, how many
 characters the value has, and whether it is only a placeholder for one. Three detectors:
 
-- by shape: private keys, issuers' tokens, passwords in URLs (see `_secret_shapes`);
-- by name: any value under a name that means a credential (see `_secret_names`), detector
+- by shape: private keys, issuers' tokens, passwords in URLs (see `shapes`);
+- by name: any value under a name that means a credential (see `names`), detector
   `credential name`, even where the value is a placeholder: the place is the finding;
 - by entropy: a random-looking value, only under a name that hints at a credential.
 
@@ -16,14 +16,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from auditor.collect._secret_names import (
+from auditor.collect.secrets.names import (
     hints_at_credential,
     is_credential_name,
     is_literal,
     is_placeholder,
 )
-from auditor.collect._secret_shapes import HIGH_ENTROPY, Span, is_random, shaped
-from auditor.collect._secret_text import assigned
+from auditor.collect.secrets.shapes import HIGH_ENTROPY, Span, is_random, shaped
+from auditor.collect.secrets.text import assigned
 
 __all__ = [
     "CREDENTIAL_NAME",

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auditor.collect._dockerfile_parse import Instruction, ParseError, Source, parse
+from auditor.collect.dockerfile.parse import Instruction, ParseError, Source, parse
 from auditor.collect.secrets import Found, Hit, locate
 
 _FILLER = "\x7f"

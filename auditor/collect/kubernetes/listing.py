@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from auditor.collect._kube_http import Api, ApiError
-from auditor.collect.prune import SpecPool, resource_from
+from auditor.collect.kubernetes.http import Api, ApiError
+from auditor.collect.objects import SpecPool, resource_from
 from auditor.model import Json, Reason, Resource
 
 MAX_RESTARTS = 3

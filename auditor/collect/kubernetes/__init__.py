@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from auditor.collect._kube_config import Connection, connect
-from auditor.collect._kube_http import Api, ApiError
-from auditor.collect._kube_list import KINDS, Listing, list_kind, rbac_rule
 from auditor.collect.base import Harvest, Progress, Silent
+from auditor.collect.kubernetes.connection import Connection, connect
+from auditor.collect.kubernetes.http import Api, ApiError
+from auditor.collect.kubernetes.listing import KINDS, Listing, list_kind, rbac_rule
 from auditor.config import KubernetesTable
 from auditor.errors import CollectError
 from auditor.model import Json, Reason, Resource, Target

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from auditor.collect._kube_metadata import Reducer, prune_metadata
-from auditor.collect._kube_podspec import SpecPool, as_text, listed, prune_pod_spec, summary_of
+from auditor.collect.objects.metadata import Reducer, prune_metadata
+from auditor.collect.objects.podspec import SpecPool, as_text, listed, prune_pod_spec, summary_of
 from auditor.collect.secrets import detect, redact
 from auditor.model import Json
 from auditor.workloads import TEMPLATE_PATHS

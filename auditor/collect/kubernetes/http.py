@@ -31,8 +31,8 @@ from urllib3.exceptions import (
 )
 
 from auditor import __version__
-from auditor.collect._kube_config import Connection
 from auditor.collect.base import Deadline
+from auditor.collect.kubernetes.connection import Connection
 from auditor.collect.secrets import redact
 from auditor.config import KubernetesTable
 from auditor.model import Json, Reason

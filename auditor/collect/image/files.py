@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from auditor.collect._layers import Layer, Permission
+from auditor.collect.image.layers import Layer, Permission
 from auditor.collect.secrets import redact
 from auditor.model import Json
 

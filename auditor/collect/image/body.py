@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from auditor.collect._docker_scrub import Scrubber, raw_env
+from auditor.collect.docker.scrub import Scrubber, raw_env
 from auditor.model import Json
 
 _CONFIG_KEYS = (

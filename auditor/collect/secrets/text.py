@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from auditor.collect._secret_names import hints_at_credential, is_credential_name
+from auditor.collect.secrets.names import hints_at_credential, is_credential_name
 
 _MAX_NAME = 64
 _MAX_CALL = 500

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from tarfile import TarInfo
 from typing import NamedTuple
 
-from auditor.collect._image_places import Found, by_content, by_place
-from auditor.collect._image_streams import ArchiveError, Budget, ForwardStream, entries
+from auditor.collect.image.places import Found, by_content, by_place
+from auditor.collect.image.streams import ArchiveError, Budget, ForwardStream, entries
 from auditor.model import Reason
 
 WHITEOUT = ".wh."

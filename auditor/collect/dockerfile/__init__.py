@@ -1,8 +1,8 @@
 """Reads Dockerfiles: files and folders to one resource each, secrets already taken out.
 
 Every file becomes a resource or a gap, never an exception. The body of a resource is described
-in `_dockerfile_body.build_body`; besides, `context` holds what the Dockerfile's `.dockerignore`
-keeps out (see `_dockerfile_context.context_facts`).
+in `body.build_body`; besides, `context` holds what the Dockerfile's `.dockerignore`
+keeps out (see `context.context_facts`).
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from auditor.collect._dockerfile_body import build_body
-from auditor.collect._dockerfile_context import context_facts
-from auditor.collect._dockerfile_parse import KNOWN, ParseError, Source, parse
-from auditor.collect._dockerfile_secrets import take_out
-from auditor.collect._dockerfile_shell import TooMuchError
-from auditor.collect._files import FILES, Refused, decode, find, read_bytes
 from auditor.collect.base import Harvest
+from auditor.collect.dockerfile.body import build_body
+from auditor.collect.dockerfile.context import context_facts
+from auditor.collect.dockerfile.parse import KNOWN, ParseError, Source, parse
+from auditor.collect.dockerfile.secrets import take_out
+from auditor.collect.dockerfile.shell import TooMuchError
+from auditor.collect.reading import FILES, Refused, decode, find, read_bytes
 from auditor.config import RulesTable
 from auditor.model import Reason, Resource
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from auditor.collect._kube_metadata import prune_metadata
-from auditor.collect._kube_podspec import SpecPool
-from auditor.collect._kube_reduce import REDUCERS, reduce_other, reduce_pod
+from auditor.collect.objects.metadata import prune_metadata
+from auditor.collect.objects.podspec import SpecPool
+from auditor.collect.objects.reduce import REDUCERS, reduce_other, reduce_pod
 from auditor.model import Json, Resource
 
 __all__ = ["SpecPool", "resource_from"]

@@ -22,7 +22,8 @@ from typing import NamedTuple
 
 import orjson
 
-from auditor.collect._image_streams import (
+from auditor.collect.image.layers import Layer, Limits, clean, scan_layer
+from auditor.collect.image.streams import (
     BLOCK,
     ArchiveError,
     Budget,
@@ -33,7 +34,6 @@ from auditor.collect._image_streams import (
     entries,
     looks_like_layer,
 )
-from auditor.collect._layers import Layer, Limits, clean, scan_layer
 from auditor.model import Json, Reason
 
 MAX_DOCUMENT = 4 * 1024 * 1024

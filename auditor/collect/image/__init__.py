@@ -13,19 +13,19 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any
 
-from auditor.collect._docker_client import Engine, EngineError, connect, listed
-from auditor.collect._image_archive import (
+from auditor.collect.base import Deadline, Harvest, Progress, Silent
+from auditor.collect.docker.client import Engine, EngineError, connect, listed
+from auditor.collect.image.archive import (
     Archive,
     Packed,
     packed_images,
     read_layout,
     read_stream,
 )
-from auditor.collect._image_body import Identity, image_body
-from auditor.collect._image_files import file_facts
-from auditor.collect._image_streams import ArchiveError, Budget, Chunks
-from auditor.collect._layers import Layer, Limits
-from auditor.collect.base import Deadline, Harvest, Progress, Silent
+from auditor.collect.image.body import Identity, image_body
+from auditor.collect.image.files import file_facts
+from auditor.collect.image.layers import Layer, Limits
+from auditor.collect.image.streams import ArchiveError, Budget, Chunks
 from auditor.config import DockerTable
 from auditor.errors import CollectError
 from auditor.model import Json, Reason, Resource, Target

@@ -4,7 +4,7 @@ The patterns of issuers' tokens are those of `detect-secrets`; its plugins are u
 patterns (`denylist`) and their tests, and never build a `PotentialSecret`, which hashes the value.
 Added here are the shapes it lacks. Left out are plugins whose patterns fire on ordinary text or
 hashes (Artifactory, Cloudant, Discord, IBM, Mailchimp, SoftLayer, Telegram, Twilio, public IPs) and
-its keyword plugin, whose work `_secret_names` does with a stricter rule. Three patterns that take
+its keyword plugin, whose work `names` does with a stricter rule. Three patterns that take
 quadratic time on hostile text (JWT, npm, OpenAI) are written again here, anchored and bounded.
 
 Every pattern is tried only where a literal part of it occurs, so ordinary text costs a few

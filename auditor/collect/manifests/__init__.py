@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from auditor.collect._kube_list import KINDS
-from auditor.collect._yaml_documents import Item, documents
 from auditor.collect.base import Harvest
-from auditor.collect.prune import SpecPool, resource_from
+from auditor.collect.kubernetes.listing import KINDS
+from auditor.collect.manifests.documents import Item, documents
+from auditor.collect.objects import SpecPool, resource_from
 from auditor.evaluate import MANIFESTS, SCOPES
 from auditor.model import Json, Reason, Target
 

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from auditor.collect._appconfig_parse import Setting, parse_json, parse_yaml
-from auditor.collect._files import FILES, Found, Refused, decode, find, read_bytes
+from auditor.collect.appconfig.parse import Setting, parse_json, parse_yaml
 from auditor.collect.base import Harvest
+from auditor.collect.reading import FILES, Found, Refused, decode, find, read_bytes
 from auditor.collect.secrets import detect, is_credential_name
 from auditor.model import Reason, Resource
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import orjson
 
-from auditor.collect._kube_podspec import as_text, hit_rows
+from auditor.collect.objects.podspec import as_text, hit_rows
 from auditor.collect.secrets import detect, redact
 from auditor.model import Json
 

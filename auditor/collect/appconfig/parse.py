@@ -13,7 +13,7 @@ from typing import NamedTuple
 import orjson
 import yaml
 
-from auditor.collect._files import Refused
+from auditor.collect.reading import Refused
 from auditor.model import Reason
 
 MAX_DEPTH = 100
