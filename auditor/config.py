@@ -97,9 +97,9 @@ class ReportTable(_Table):
     prepared_by: str = ""
     period: str = ""
     classification: str = ""
-    language: str = "en"
+    language: Literal["en"] = "en"
     paper: Literal["A4", "Letter"] = "A4"
-    pdf_findings: int = Field(default=40, ge=1, le=2000)
+    pdf_findings: int = Field(default=30, ge=1, le=2000)
     html_findings: int = Field(default=2000, ge=1, le=100_000)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auditor.model import Finding
+from auditor.model import Finding, Status
 from auditor.scorecard import (
     BenchmarkResult,
     CheckResult,
@@ -138,8 +138,9 @@ def file_of(row: Finding) -> str:
 
 
 def live(row: Finding) -> str:
-    """How many live objects show a finding; nothing for what stands in a file."""
-    return f"{row.count:,}" if row.source in LIVE_SOURCES else ""
+    """How many live objects show a finding; nothing for a file, or for what was not read."""
+    unread = row.status is Status.UNKNOWN and not row.count
+    return f"{row.count:,}" if row.source in LIVE_SOURCES and not unread else ""
 
 
 @dataclass(frozen=True, slots=True)
