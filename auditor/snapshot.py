@@ -52,7 +52,9 @@ def seal(snapshot: Snapshot) -> Snapshot:
         coverage=tuple(sorted(snapshot.coverage, key=lambda item: (item.target, item.scope))),
         targets=tuple(sorted(snapshot.targets, key=lambda item: item.id)),
     )
-    return _parse_document(_document(ordered))
+    document = _document(ordered)
+    del snapshot, ordered
+    return _parse_document(document)
 
 
 def dump_snapshot(snapshot: Snapshot) -> bytes:

@@ -73,9 +73,14 @@ def gather(request: Request, config: Config, progress: Progress | None = None) -
     Raises `CollectError` when nothing at all could be read, and `ConfigError` for an argument
     that names a file which is not there.
     """
-    progress = progress or Silent()
-    taken_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     _require_files(request)
+    # Sealing makes a second copy: nothing here may hold on to the first one meanwhile.
+    return seal(_taken(request, config, progress or Silent()))
+
+
+def _taken(request: Request, config: Config, progress: Progress) -> Snapshot:
+    """Run the collectors side by side and put what they found together."""
+    taken_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     jobs = _jobs(request, config, progress)
     gathered = _Gathered()
     with ThreadPoolExecutor(max_workers=max(1, len(jobs))) as pool:
@@ -95,16 +100,14 @@ def gather(request: Request, config: Config, progress: Progress | None = None) -
         _nothing_read(gathered)
     settings = config.snapshot_settings()
     settings["notes"] = gathered.notes
-    return seal(
-        Snapshot(
-            taken_at=taken_at,
-            tool_version=__version__,
-            targets=_one_each(harvest.targets),
-            resources=tuple(harvest.resources),
-            gaps=tuple(harvest.gaps),
-            coverage=_summed(harvest.coverage),
-            settings=settings,
-        )
+    return Snapshot(
+        taken_at=taken_at,
+        tool_version=__version__,
+        targets=_one_each(harvest.targets),
+        resources=tuple(harvest.resources),
+        gaps=tuple(harvest.gaps),
+        coverage=_summed(harvest.coverage),
+        settings=settings,
     )
 
 

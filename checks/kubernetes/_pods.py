@@ -19,14 +19,14 @@ LONG_RUNNING = frozenset({ContainerKind.CONTAINER, ContainerKind.SIDECAR})
 
 def mapping(value: Json) -> Mapping[str, Json]:
     """The value when it is an object, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def objects(value: Json) -> list[Mapping[str, Json]]:
     """The objects of a list; empty when it is none."""
     if not isinstance(value, list):
         return []
-    return [item for item in value if isinstance(item, Mapping)]
+    return [item for item in value if isinstance(item, dict)]
 
 
 def security(container: Container) -> Mapping[str, Json]:

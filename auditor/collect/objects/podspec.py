@@ -71,7 +71,7 @@ def prune_pod_spec(raw: Json) -> dict[str, Json]:
 
     Raises `ValueError`, naming the place, when the spec has a shape no API server would take.
     """
-    if not isinstance(raw, Mapping):
+    if not isinstance(raw, dict):
         raise ValueError("the pod spec is not an object")
     spec = {key: value for key, value in raw.items() if key not in _PLACEMENT}
     if not listed(spec, "containers", "spec"):
@@ -97,7 +97,7 @@ def listed(parent: Mapping[str, Json], key: str, path: str) -> list[Mapping[str,
     if not isinstance(value, list):
         raise ValueError(f"{path}.{key} is not a list")
     for index, item in enumerate(value):
-        if not isinstance(item, Mapping):
+        if not isinstance(item, dict):
             raise ValueError(f"{path}.{key}[{index}] is not an object")
     return value
 
@@ -125,7 +125,7 @@ def _object(parent: Mapping[str, Json], key: str, path: str) -> Mapping[str, Jso
     value = parent.get(key)
     if value is None:
         return {}
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         raise ValueError(f"{path}.{key} is not an object")
     return value
 
@@ -138,7 +138,7 @@ def _with_one_token_name(spec: dict[str, Json]) -> dict[str, Json]:
     random = {
         volume["name"]
         for volume in volumes
-        if isinstance(volume, Mapping)
+        if isinstance(volume, dict)
         and "projected" in volume
         and isinstance(volume.get("name"), str)
         and _TOKEN_VOLUME.fullmatch(volume["name"])
@@ -155,13 +155,13 @@ def _with_one_token_name(spec: dict[str, Json]) -> dict[str, Json]:
 
 
 def _renamed(item: Json, names: set[str]) -> Json:
-    if isinstance(item, Mapping) and item.get("name") in names:
+    if isinstance(item, dict) and item.get("name") in names:
         return {**item, "name": _TOKEN_NAME}
     return item
 
 
 def _mounts_renamed(container: Json, names: set[str]) -> Json:
-    mounts = container.get("volumeMounts") if isinstance(container, Mapping) else None
+    mounts = container.get("volumeMounts") if isinstance(container, dict) else None
     if not isinstance(mounts, list):
         return container
     return {**container, "volumeMounts": [_renamed(mount, names) for mount in mounts]}

@@ -165,6 +165,8 @@ def shaped(text: str) -> list[Span]:
     """Every secret in `text` that shows by its shape, in no particular order; may overlap."""
     lowered = text.lower()
     spans: list[Span] = []
+    if not _any_literal().search(lowered):
+        return spans  # nearly every text of a cluster leaves here
     for shape in _shapes():
         if not any(literal in lowered for literal in shape.literals):
             continue
@@ -179,6 +181,13 @@ def shaped(text: str) -> list[Span]:
                 continue  # key ids have one length: a longer run is some other text
             spans.append(Span(start, tail, _detector(shape, text)))
     return spans
+
+
+@cache
+def _any_literal() -> re.Pattern[str]:
+    """All literals at once: one search in C is several times cheaper than one for each."""
+    literals = sorted({literal for shape in _shapes() for literal in shape.literals})
+    return re.compile("|".join(map(re.escape, literals)))
 
 
 def _is_token(shape: _Shape) -> bool:
