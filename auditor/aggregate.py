@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from auditor.catalogue import Catalogue
-from auditor.evaluate import EVERYTHING, subject_scopes
+from auditor.evaluate import EVERYTHING, MANIFESTS, TARGET_PLATFORMS, subject_scopes
 from auditor.model import (
     JUDGED,
     Benchmark,
@@ -400,6 +400,8 @@ def _hidden(
             return False
         if gap.scope == EVERYTHING:
             return True
+        if gap.scope == MANIFESTS:
+            return check.platform == "kubernetes"
         # A partial source (manifests) holds all its subjects; it hides only their relations.
         wanted = check.needs if gap.reason is Reason.PARTIAL else touched[check_id]
         return gap.scope in wanted
@@ -413,9 +415,7 @@ def _hidden(
     )
 
 
-_GAP_PLATFORMS = {"manifest": "kubernetes"}
-
-
 def _same_platform(gap: Gap, check: Check) -> bool:
-    platform = _GAP_PLATFORMS.get(gap.source, gap.source)
-    return check.platform == platform or (platform == "docker" and check.platform == "image")
+    """Whether a gap's source can hide what a check judges; files tell by their scopes alone."""
+    platforms = TARGET_PLATFORMS.get(gap.source)
+    return platforms is None or check.platform in platforms

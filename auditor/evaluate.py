@@ -67,11 +67,12 @@ BINDING_KINDS = ("RoleBinding", "ClusterRoleBinding")
 GROUPS: Mapping[str, tuple[str, ...]] = {"role": ROLE_KINDS, "binding": BINDING_KINDS}
 """`kubernetes/role` and `kubernetes/binding` stand for both kinds: their rules are the same."""
 
-_TARGET_PLATFORMS: Mapping[str, frozenset[str]] = {
+TARGET_PLATFORMS: Mapping[str, frozenset[str]] = {
     "kubernetes": frozenset({"kubernetes"}),
     "docker": frozenset({"docker", "image"}),
     "image": frozenset({"image"}),
 }
+"""The platforms that a target of each source has something to say about; files tell by scope."""
 
 EVERYTHING = "*"
 """The scope of a gap that hides a whole target: it could not be reached at all."""
@@ -94,7 +95,7 @@ def subject_scopes(check: Check) -> tuple[str, ...]:
 
 def platforms_of(view: View) -> frozenset[str]:
     """The platforms whose checks have something to say about a target, read or not."""
-    known = _TARGET_PLATFORMS.get(view.target.source)
+    known = TARGET_PLATFORMS.get(view.target.source)
     if known is not None:
         return known
     scopes = set(view.covered) | {gap.scope for gap in view.gaps}

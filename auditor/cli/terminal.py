@@ -17,7 +17,8 @@ from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from auditor.model import Finding, Status
+from auditor.evaluate import EVERYTHING
+from auditor.model import Finding, Reason, Status
 from auditor.scorecard import Counts, Scorecard
 
 out = Console(highlight=False, soft_wrap=False)
@@ -139,10 +140,13 @@ def print_summary(card: Scorecard, files: Sequence[Path]) -> None:
     out.print(_scores(card))
     severities = "  ".join(f"{name} {count:,}" for name, count in card.failures_by_severity.items())
     out.print(f"Failures by severity: {severities}")
-    if card.gaps:
-        first = card.gaps[0].gap
-        more = f" and {len(card.gaps) - 1:,} more" if len(card.gaps) > 1 else ""
-        line = f"Not read: {first.scope} of {card.gaps[0].target_name}: {first.reason}{more}"
+    # What a manifest cannot show is no news; the report lists it.
+    gaps = [note for note in card.gaps if note.gap.reason is not Reason.PARTIAL]
+    if gaps:
+        first = gaps[0].gap
+        scope = "anything" if first.scope == EVERYTHING else first.scope
+        more = f" and {len(gaps) - 1:,} more" if len(gaps) > 1 else ""
+        line = f"Not read: {scope} of {gaps[0].target_name}: {first.reason}{more}"
         out.print(safe(line), markup=False, style="yellow")
     if card.top:
         out.print("What matters most:")

@@ -154,6 +154,15 @@ def test_a_gap_names_the_controls_it_hides() -> None:
     assert "403" in control(found, "2.1").reason
 
 
+def test_a_partial_source_hides_only_what_it_cannot_show() -> None:
+    """Manifests hold all of their own objects; what else is bound they cannot say."""
+    partial = harvest(ConfigMap=["pass"])
+    for scope in ("roles", "configmaps"):
+        partial.gap(CLUSTER, "files", scope, Reason.PARTIAL, "manifests show only what they hold")
+    found = card(partial)
+    assert [note.hides for note in found.gaps] == [(), ("bench 2.1",)]
+
+
 @pytest.mark.parametrize(
     ("say", "fail_on", "code", "strict"),
     [

@@ -312,8 +312,6 @@ def _facts(info: Mapping[str, Json], version: Mapping[str, Json]) -> dict[str, s
         "cgroup_version": info.get("CgroupVersion"),
         "security_options": "; ".join(options),
         "rootless": ("yes" if "name=rootless" in options else "no") if info else None,
-        "containers": info.get("Containers"),
         "running": info.get("ContainersRunning"),
-        "images": info.get("Images"),
     }
     return {key: str(value) for key, value in facts.items() if value is not None}
