@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from auditor.collect.base import Deadline
-from auditor.collect.docker.client import connect
+from auditor.collect.engine import connect
 from auditor.errors import CollectError
 from tests.support.fake_engine import fake_engine
 

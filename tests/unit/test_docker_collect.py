@@ -280,8 +280,8 @@ def test_an_engine_that_is_not_there_is_told_apart_from_one_that_was_named(
     with pytest.raises(CollectError, match=r"none\.sock: the Docker engine cannot be reached") as e:
         collect_docker(host=host, config=CONFIG)
     assert not isinstance(e.value, AbsentTargetError)
-    monkeypatch.setattr("auditor.collect.docker.client.DEFAULT_HOST", host)
-    monkeypatch.setattr("auditor.collect.docker.client._address", lambda _: (host, False))
+    monkeypatch.setattr("auditor.collect.engine.DEFAULT_HOST", host)
+    monkeypatch.setattr("auditor.collect.engine._address", lambda _: (host, False))
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     with pytest.raises(AbsentTargetError, match="no Docker engine: there is no such socket"):
         collect_docker(config=CONFIG)

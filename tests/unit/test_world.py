@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,24 @@ def test_targets_and_coverage_of_files_are_one() -> None:
     assert [target.id for target in snapshot.targets] == ["files"]
     scopes = [(item.target, item.scope) for item in snapshot.coverage]
     assert len(scopes) == len(set(scopes))
+
+
+@pytest.mark.parametrize(
+    "module",
+    sorted(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for folder in ("auditor", "reports", "checks")
+        for path in (ROOT / folder).rglob("*.py")
+        if path.name != "__main__.py"
+    ),
+)
+def test_every_module_can_be_the_first_to_be_imported(module: str) -> None:
+    """A command imports only what it needs: no module may rely on another having come before."""
+    ours = ("auditor", "reports", "checks")
+    kept = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] in ours}
+    try:
+        importlib.import_module(module)
+    finally:
+        for name in [name for name in sys.modules if name.split(".")[0] in ours]:
+            del sys.modules[name]
+        sys.modules.update(kept)

@@ -1,7 +1,7 @@
 """Images: their configuration, their history and their files, wherever they are.
 
 From an engine, layers come as `docker save` streams them; from archives and OCI layouts as they
-stand (see `_image_archive`). Nothing is unpacked to disk, nothing of an image is run, and a layer
+stand (see `archive`). Nothing is unpacked to disk, nothing of an image is run, and a layer
 that several images share is read once.
 """
 
@@ -14,7 +14,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 from auditor.collect.base import Deadline, Harvest, Progress, Silent
-from auditor.collect.docker.client import Engine, EngineError, connect, listed
+from auditor.collect.engine import Engine, EngineError, connect, listed
 from auditor.collect.image.archive import (
     Archive,
     Packed,

@@ -6,7 +6,7 @@ The body of a resource of kind `image`:
      "config": {"User", "Env": [{"name", "length", "hits"}], "ExposedPorts", "Healthcheck",
                 "Entrypoint", "Cmd", "Labels", "OnBuild", "WorkingDir", "Volumes", "StopSignal"},
      "history": [{"created_by", "hits": [{"detector", "length", "placeholder"}], "empty_layer"}],
-     "files": {…} (see `_image_files`), or "files_gap": why there is none}
+     "files": {…} (see `files`), or "files_gap": why there is none}
 
 History stands with the base first, as in the image's own configuration.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from auditor.collect.docker.scrub import Scrubber, raw_env
+from auditor.collect.scrub import Scrubber, raw_env
 from auditor.model import Json
 
 _CONFIG_KEYS = (

@@ -5,7 +5,7 @@ Whatever fails becomes a gap over the object that it hides, and the rest is read
 
 Bodies: `engine` has `info` and `version`; `container` has `id`, `image`, `image_id`, `state`,
 `inspect`, `top`, `diff`, `compose` and `restarts`; `network`, `volume` and `plugin` are what the
-engine lists; `image` is described in `_image_body`. All are scrubbed (see `_docker_scrub`).
+engine lists; `image` is described in `image.body`. All are scrubbed (see `scrub`).
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any, NamedTuple
 from docker.errors import APIError
 
 from auditor.collect.base import Deadline, Harvest, Progress, Silent
-from auditor.collect.docker.client import (
+from auditor.collect.engine import (
     PARALLEL,
     Engine,
     EngineError,
     connect,
     listed,
 )
-from auditor.collect.docker.scrub import Scrubber, raw_env
 from auditor.collect.image import SOURCE as IMAGE
 from auditor.collect.image import EngineImages
+from auditor.collect.scrub import Scrubber, raw_env
 from auditor.collect.secrets import redact_args
 from auditor.config import DockerTable
 from auditor.model import Json, Reason, Resource, Target
