@@ -13,15 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from auditor.catalogue import Catalogue
-from auditor.evaluate import EVERYTHING, MANIFESTS, TARGET_PLATFORMS, subject_scopes
+from auditor.hidden import gap_notes
 from auditor.model import (
     JUDGED,
     Benchmark,
-    Check,
     Control,
     Finding,
-    Gap,
-    Reason,
     Severity,
     Snapshot,
     Status,
@@ -33,7 +30,6 @@ from auditor.scorecard import (
     CheckResult,
     ControlResult,
     Counts,
-    GapNote,
     Scorecard,
     SectionResult,
     TargetResult,
@@ -82,7 +78,7 @@ def aggregate(
         finding_counts=counts,
         failures_by_severity=_by_severity(findings),
         top=_top(checks),
-        gaps=_gap_notes(snapshot, registry, results),
+        gaps=gap_notes(snapshot, registry, results),
         settings=settings,
         fail_on=str(threshold),
     )
@@ -371,51 +367,3 @@ def _targets(
         )
         for target in snapshot.targets
     )
-
-
-def _gap_notes(
-    snapshot: Snapshot, registry: Registry, results: Sequence[BenchmarkResult]
-) -> tuple[GapNote, ...]:
-    names = {target.id: target.name for target in snapshot.targets}
-    touched: dict[str, frozenset[str]] = {
-        check.id: frozenset({*subject_scopes(check), *check.needs}) for check in registry
-    }
-    return tuple(
-        GapNote(gap, names[gap.target], _hidden(gap, registry, touched, results))
-        for gap in snapshot.gaps
-    )
-
-
-def _hidden(
-    gap: Gap,
-    registry: Registry,
-    touched: Mapping[str, frozenset[str]],
-    results: Sequence[BenchmarkResult],
-) -> tuple[str, ...]:
-    """The controls that a gap leaves undecided, as `benchmark id`."""
-
-    def hides(check_id: str) -> bool:
-        check: Check | None = registry.get(check_id)
-        if check is None or not _same_platform(gap, check):
-            return False
-        if gap.scope == EVERYTHING:
-            return True
-        if gap.scope == MANIFESTS:
-            return check.platform == "kubernetes"
-        # A partial source (manifests) holds all its subjects; it hides only their relations.
-        wanted = check.needs if gap.reason is Reason.PARTIAL else touched[check_id]
-        return gap.scope in wanted
-
-    return tuple(
-        f"{result.benchmark.id} {item.control.id}"
-        for result in results
-        if result.benchmark.kind == "benchmark"
-        for item in result.controls
-        if any(hides(check) for check in item.control.checks)
-    )
-
-
-def _same_platform(gap: Gap, check: Check) -> bool:
-    """Whether a gap's source can hide what a check judges; files tell by their scopes alone."""
-    platforms = TARGET_PLATFORMS.get(gap.source)
-    return platforms is None or check.platform in platforms

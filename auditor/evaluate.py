@@ -223,7 +223,7 @@ class _Run:
         try:
             verdicts = list(self.check.probe(resource, self.view))
         except Exception as error:
-            # The one broad except of the program: a crash is a finding, never a pass.
+            # Broad on purpose: a crash is a finding of this resource, never a pass.
             log.exception("check %s crashed on %s", self.check.id, resource.name)
             text = f"the check crashed ({type(error).__name__}); the log has the traceback"
             return [Verdict(Status.ERROR, "", text)]

@@ -166,7 +166,7 @@ def _request(
         kube_context=kube_context,
         kubeconfig=kubeconfig,
         docker=docker is not None,
-        docker_host=None if docker == "default" else docker,
+        docker_host=options.docker_host(docker),
         images=tuple(image or ()),
         dockerfiles=tuple(dockerfile or ()),
         manifests=tuple(manifests or ()),

@@ -112,3 +112,8 @@ ConfigFile = Annotated[
     typer.Option("--config", help="Configuration file (default: ./config.toml, if there is one)."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
+
+
+def docker_host(named: str | None) -> str | None:
+    """The host that `--docker` names; None for the engine that the environment points to."""
+    return None if named == "default" else named

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,205 +37,6 @@ Format = Annotated[str, typer.Option("--format", help="table or json.")]
 Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the target.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Name the checks that passed, too.")]
 Keep = Callable[[Finding], bool]
-
-
-@app.command("dockerfile")
-def dockerfile(
-    target: Annotated[Path, typer.Argument(help="A Dockerfile, or a folder of them.")],
-    only: Only = None,
-    format: Format = "table",
-    fail_on: options.FailOn = None,
-    strict: options.Strict = False,
-    config: options.ConfigFile = None,
-    verbose: Verbose = False,
-) -> None:
-    """Check a Dockerfile."""
-    from auditor.collect.world import Request
-
-    run = _Run(only, format, fail_on, strict, config, verbose)
-    run.world(Request(dockerfiles=(target,)))
-
-
-@app.command("manifest")
-def manifest(
-    target: Annotated[
-        Path, typer.Argument(help='A manifest, a folder, or "-" for standard input.')
-    ],
-    only: Only = None,
-    format: Format = "table",
-    fail_on: options.FailOn = None,
-    strict: options.Strict = False,
-    config: options.ConfigFile = None,
-    verbose: Verbose = False,
-) -> None:
-    """Check Kubernetes manifests, such as `helm template … | auditor check manifest -`."""
-    from auditor.collect.world import Request
-
-    run = _Run(only, format, fail_on, strict, config, verbose)
-    run.world(Request(manifests=(target,)))
-
-
-@app.command("app-config")
-def app_config(
-    target: Annotated[Path, typer.Argument(help="A JSON or YAML file, or a folder of them.")],
-    only: Only = None,
-    format: Format = "table",
-    fail_on: options.FailOn = None,
-    strict: options.Strict = False,
-    config: options.ConfigFile = None,
-    verbose: Verbose = False,
-) -> None:
-    """Check an application's configuration file."""
-    from auditor.collect.world import Request
-
-    run = _Run(only, format, fail_on, strict, config, verbose)
-    run.world(Request(app_configs=(target,)))
-
-
-@app.command("image")
-def image(
-    target: Annotated[str, typer.Argument(help="An image reference, archive or OCI layout.")],
-    docker: options.DockerHost = None,
-    only: Only = None,
-    format: Format = "table",
-    fail_on: options.FailOn = None,
-    strict: options.Strict = False,
-    config: options.ConfigFile = None,
-    verbose: Verbose = False,
-) -> None:
-    """Check an image: its configuration, its history and its files."""
-    from auditor.collect.world import Request
-
-    run = _Run(only, format, fail_on, strict, config, verbose)
-    host = None if docker == "default" else docker
-    run.world(Request(images=(target,), docker_host=host), _is_image)
-
-
-@app.command("container")
-def container(
-    target: Annotated[str, typer.Argument(help="A container's name or id.")],
-    docker: options.DockerHost = None,
-    snapshot: options.SnapshotFile = None,
-    only: Only = None,
-    format: Format = "table",
-    fail_on: options.FailOn = None,
-    strict: options.Strict = False,
-    config: options.ConfigFile = None,
-    verbose: Verbose = False,
-) -> None:
-    """Check one container of the engine, running or not."""
-    from auditor.collect.world import Request
-
-    run = _Run(only, format, fail_on, strict, config, verbose)
-    host = None if docker == "default" else docker
-    request = Request(docker=True, docker_host=host, engine_images=False)
-    taken = run.snapshot(snapshot, request)
-    found = [
-        item
-        for item in taken.resources
-        if item.kind == "container"
-        and (item.name == target or str(item.body.get("id", "")).startswith(target))
-    ]
-    if len(found) != 1:
-        _not_found("container", target, len(found))
-    name = found[0].name
-    run.show(taken, lambda row: row.kind == "container" and row.name in {name, "containers"})
-
-
-@app.command("pod")
-def pod(
-    target: Annotated[str, typer.Argument(help="A pod's name.")],
-    namespace: Namespace = "default",
-    kube_context: options.KubeContext = None,
-    kubeconfig: options.Kubeconfig = None,
-    snapshot: options.SnapshotFile = None,
-    only: Only = None,
-    format: Format = "table",
-    fail_on: options.FailOn = None,
-    strict: options.Strict = False,
-    config: options.ConfigFile = None,
-    verbose: Verbose = False,
-) -> None:
-    """Check one live pod as it lives, whatever owns it."""
-    from auditor.collect.world import Request
-
-    run = _Run(only, format, fail_on, strict, config, verbose)
-    request = Request(kubernetes=True, kube_context=kube_context, kubeconfig=kubeconfig)
-    taken = run.snapshot(snapshot, request)
-    wanted = ("Pod", namespace, target)
-    if not any((item.kind, item.namespace, item.name) == wanted for item in taken.resources):
-        _not_found("pod", f"{namespace}/{target}", 0)
-    # Without its owner, a pod is its own root and is judged by itself.
-    alone = replace(
-        taken,
-        resources=tuple(
-            _orphaned(item) if (item.kind, item.namespace, item.name) == wanted else item
-            for item in taken.resources
-        ),
-    )
-    run.show(alone, lambda row: (row.kind, row.namespace, row.name) == wanted)
-
-
-@app.command("workload")
-def workload(
-    target: Annotated[str, typer.Argument(help="KIND/NAME or NAME, such as deployment/web.")],
-    namespace: Namespace = "default",
-    kube_context: options.KubeContext = None,
-    kubeconfig: options.Kubeconfig = None,
-    snapshot: options.SnapshotFile = None,
-    only: Only = None,
-    format: Format = "table",
-    fail_on: options.FailOn = None,
-    strict: options.Strict = False,
-    config: options.ConfigFile = None,
-    verbose: Verbose = False,
-) -> None:
-    """Check one workload: its live pods, or its template when none is live."""
-    from auditor.collect.world import Request
-    from auditor.evaluate import views
-
-    run = _Run(only, format, fail_on, strict, config, verbose)
-    request = Request(kubernetes=True, kube_context=kube_context, kubeconfig=kubeconfig)
-    taken = run.snapshot(snapshot, request)
-    kind, _, name = target.rpartition("/")
-    found = {
-        (item.kind, item.namespace, item.name)
-        for view in views(taken)
-        for item in view.workloads
-        if item.name == name
-        and item.namespace == namespace
-        and kind.lower() in {"", item.kind.lower(), f"{item.kind.lower()}s"}
-    }
-    if len(found) != 1:
-        _not_found("workload", f"{namespace}/{target}", len(found))
-    run.show(taken, lambda row: (row.kind, row.namespace, row.name) in found)
-
-
-@app.command("namespace")
-def namespace(
-    target: Annotated[str, typer.Argument(help="A namespace's name.")],
-    kube_context: options.KubeContext = None,
-    kubeconfig: options.Kubeconfig = None,
-    snapshot: options.SnapshotFile = None,
-    only: Only = None,
-    format: Format = "table",
-    fail_on: options.FailOn = None,
-    strict: options.Strict = False,
-    config: options.ConfigFile = None,
-    verbose: Verbose = False,
-) -> None:
-    """Check a namespace and everything in it."""
-    from auditor.collect.world import Request
-
-    run = _Run(only, format, fail_on, strict, config, verbose)
-    request = Request(kubernetes=True, kube_context=kube_context, kubeconfig=kubeconfig)
-    taken = run.snapshot(snapshot, request)
-    if not any(target in {item.namespace, _namespace_name(item)} for item in taken.resources):
-        _not_found("namespace", target, 0)
-    run.show(
-        taken,
-        lambda row: row.namespace == target or (row.kind == "Namespace" and row.name == target),
-    )
 
 
 class _Run:
@@ -297,6 +99,190 @@ class _Run:
 
             print_findings(rows, verbose=self.verbose)
         raise typer.Exit(exit_code(card, strict=self.strict))
+
+
+def _every_command(
+    only: Only = None,
+    format: Format = "table",
+    fail_on: options.FailOn = None,
+    strict: options.Strict = False,
+    config: options.ConfigFile = None,
+    verbose: Verbose = False,
+) -> _Run:
+    """The options that every spot check takes, and the run they make."""
+    return _Run(only, format, fail_on, strict, config, verbose)
+
+
+def _command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a spot check: its own options, then the shared ones, which arrive as a `_Run`.
+
+    Typer reads a function's signature, so the shared options are written into it once, here.
+    """
+
+    def declare(function: Callable[..., None]) -> Callable[..., None]:
+        shared = inspect.signature(_every_command, eval_str=True).parameters
+        _, *own = inspect.signature(function, eval_str=True).parameters.values()
+
+        def command(**values: Any) -> None:
+            run = _every_command(**{key: values.pop(key) for key in shared})
+            function(run, **values)
+
+        parameters = [*own, *shared.values()]
+        command.__doc__ = function.__doc__
+        command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in parameters]
+        )
+        command.__annotations__ = {item.name: item.annotation for item in parameters}
+        app.command(name)(command)
+        return function
+
+    return declare
+
+
+@_command("dockerfile")
+def dockerfile(
+    run: _Run, target: Annotated[Path, typer.Argument(help="A Dockerfile, or a folder of them.")]
+) -> None:
+    """Check a Dockerfile."""
+    from auditor.collect.world import Request
+
+    run.world(Request(dockerfiles=(target,)))
+
+
+@_command("manifest")
+def manifest(
+    run: _Run,
+    target: Annotated[
+        Path, typer.Argument(help='A manifest, a folder, or "-" for standard input.')
+    ],
+) -> None:
+    """Check Kubernetes manifests, such as `helm template … | auditor check manifest -`."""
+    from auditor.collect.world import Request
+
+    run.world(Request(manifests=(target,)))
+
+
+@_command("app-config")
+def app_config(
+    run: _Run,
+    target: Annotated[Path, typer.Argument(help="A JSON or YAML file, or a folder of them.")],
+) -> None:
+    """Check an application's configuration file."""
+    from auditor.collect.world import Request
+
+    run.world(Request(app_configs=(target,)))
+
+
+@_command("image")
+def image(
+    run: _Run,
+    target: Annotated[str, typer.Argument(help="An image reference, archive or OCI layout.")],
+    docker: options.DockerHost = None,
+) -> None:
+    """Check an image: its configuration, its history and its files."""
+    from auditor.collect.world import Request
+
+    run.world(Request(images=(target,), docker_host=options.docker_host(docker)), _is_image)
+
+
+@_command("container")
+def container(
+    run: _Run,
+    target: Annotated[str, typer.Argument(help="A container's name or id.")],
+    docker: options.DockerHost = None,
+    snapshot: options.SnapshotFile = None,
+) -> None:
+    """Check one container of the engine, running or not."""
+    from auditor.collect.world import Request
+
+    host = options.docker_host(docker)
+    taken = run.snapshot(snapshot, Request(docker=True, docker_host=host, engine_images=False))
+    found = [
+        item
+        for item in taken.resources
+        if item.kind == "container"
+        and (item.name == target or str(item.body.get("id", "")).startswith(target))
+    ]
+    if len(found) != 1:
+        _not_found("container", target, len(found))
+    name = found[0].name
+    run.show(taken, lambda row: row.kind == "container" and row.name in {name, "containers"})
+
+
+@_command("pod")
+def pod(
+    run: _Run,
+    target: Annotated[str, typer.Argument(help="A pod's name.")],
+    namespace: Namespace = "default",
+    kube_context: options.KubeContext = None,
+    kubeconfig: options.Kubeconfig = None,
+    snapshot: options.SnapshotFile = None,
+) -> None:
+    """Check one live pod as it lives, whatever owns it."""
+    taken = run.snapshot(snapshot, _cluster(kube_context, kubeconfig))
+    wanted = ("Pod", namespace, target)
+    if not any((item.kind, item.namespace, item.name) == wanted for item in taken.resources):
+        _not_found("pod", f"{namespace}/{target}", 0)
+    # Without its owner, a pod is its own root and is judged by itself.
+    alone = replace(
+        taken,
+        resources=tuple(
+            _orphaned(item) if (item.kind, item.namespace, item.name) == wanted else item
+            for item in taken.resources
+        ),
+    )
+    run.show(alone, lambda row: (row.kind, row.namespace, row.name) == wanted)
+
+
+@_command("workload")
+def workload(
+    run: _Run,
+    target: Annotated[str, typer.Argument(help="KIND/NAME or NAME, such as deployment/web.")],
+    namespace: Namespace = "default",
+    kube_context: options.KubeContext = None,
+    kubeconfig: options.Kubeconfig = None,
+    snapshot: options.SnapshotFile = None,
+) -> None:
+    """Check one workload: its live pods, or its template when none is live."""
+    from auditor.evaluate import views
+
+    taken = run.snapshot(snapshot, _cluster(kube_context, kubeconfig))
+    kind, _, name = target.rpartition("/")
+    found = {
+        (item.kind, item.namespace, item.name)
+        for view in views(taken)
+        for item in view.workloads
+        if item.name == name
+        and item.namespace == namespace
+        and kind.lower() in {"", item.kind.lower(), f"{item.kind.lower()}s"}
+    }
+    if len(found) != 1:
+        _not_found("workload", f"{namespace}/{target}", len(found))
+    run.show(taken, lambda row: (row.kind, row.namespace, row.name) in found)
+
+
+@_command("namespace")
+def namespace(
+    run: _Run,
+    target: Annotated[str, typer.Argument(help="A namespace's name.")],
+    kube_context: options.KubeContext = None,
+    kubeconfig: options.Kubeconfig = None,
+    snapshot: options.SnapshotFile = None,
+) -> None:
+    """Check a namespace and everything in it."""
+    taken = run.snapshot(snapshot, _cluster(kube_context, kubeconfig))
+    if not any(target in {item.namespace, _namespace_name(item)} for item in taken.resources):
+        _not_found("namespace", target, 0)
+    run.show(
+        taken,
+        lambda row: row.namespace == target or (row.kind == "Namespace" and row.name == target),
+    )
+
+
+def _cluster(kube_context: str | None, kubeconfig: Path | None) -> Request:
+    from auditor.collect.world import Request
+
+    return Request(kubernetes=True, kube_context=kube_context, kubeconfig=kubeconfig)
 
 
 def _is_image(row: Finding) -> bool:

@@ -186,7 +186,7 @@ def percent(counts: Counts) -> str:
     return "–" if counts.score is None else f"{counts.score:.0%}"
 
 
-TABLE_WIDTH = 120
+TABLE_WIDTH = 150
 """Columns below which six columns of a table would be too narrow to read."""
 
 

@@ -7,6 +7,7 @@ for and is not there is a note.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,8 @@ from auditor.errors import AbsentTargetError, CollectError, ConfigError
 from auditor.evaluate import EVERYTHING
 from auditor.model import Coverage, Reason, Snapshot, Target
 from auditor.snapshot import seal
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,16 @@ def _taken(request: Request, config: Config, progress: Progress) -> Snapshot:
                     gathered.notes.append(f"{job.title}: {error}")
             except CollectError as error:
                 _unreachable(gathered, job, error)
+            except Exception as error:
+                # A bug in one collector must not lose what the others read.
+                log.debug("the collector of %s crashed", job.source, exc_info=True)
+                crash = CollectError(
+                    f"the collector crashed ({type(error).__name__})",
+                    where=job.title,
+                    remedy="run again with --log FILE and report what it holds",
+                    reason=Reason.FAILED,
+                )
+                _unreachable(gathered, job, crash)
     harvest = gathered.harvest
     if not harvest.resources:
         _nothing_read(gathered)

@@ -45,6 +45,21 @@ def test_a_target_alone_that_cannot_be_read_is_an_error() -> None:
         gather(Request(docker=True), Config())
 
 
+def test_a_collector_that_crashes_is_a_gap_beside_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def crash(**_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("auditor.collect.docker.collect_docker", crash)
+    snapshot = gather(Request(docker=True, dockerfiles=[GOOD]), Config())
+    (gap,) = snapshot.gaps
+    assert (gap.scope, gap.reason) == (EVERYTHING, Reason.FAILED)
+    assert "the collector crashed (ZeroDivisionError)" in gap.detail
+    with pytest.raises(CollectError, match="crashed"):
+        gather(Request(docker=True), Config())
+
+
 def test_targets_and_coverage_of_files_are_one() -> None:
     manifests = ROOT / "examples/manifests/good"
     snapshot = gather(Request(dockerfiles=[GOOD, GOOD], manifests=[manifests]), Config())
