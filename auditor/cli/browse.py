@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markdown import Markdown
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
@@ -134,7 +135,8 @@ def _explain_check(check: Check, catalogue: Catalogue) -> None:
 
     out.print(f"[bold]{check.id}[/]  {escape(check.title)}")
     out.print(f"severity {check.severity}, applies to {check.applies_to}\n")
-    out.print(escape(check.summary) + "\n")
+    out.print(Markdown(check.summary))
+    out.print()
     for name, text in (
         ("Why", check.why),
         ("Rule", check.rule),
@@ -142,7 +144,7 @@ def _explain_check(check: Check, catalogue: Catalogue) -> None:
         ("Source", check.source),
     ):
         out.print(f"[bold]{name}[/]")
-        out.print(Padding(escape(text), (0, 0, 1, 2)))
+        out.print(Padding(Markdown(text), (0, 0, 1, 2)))
     if check.needs:
         out.print(f"Needs to have read: {', '.join(check.needs)}")
     if check.settings:
