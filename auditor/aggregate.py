@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
+from auditor import __version__
 from auditor.catalogue import Catalogue
 from auditor.hidden import gap_notes
 from auditor.model import (
@@ -63,7 +64,8 @@ def aggregate(
     counts = _counts(row.status for row in findings)
     code = _exit_code(findings, threshold)
     return Scorecard(
-        tool_version=snapshot.tool_version,
+        tool_version=__version__,
+        collected_with=snapshot.tool_version,
         taken_at=snapshot.taken_at,
         sha256=snapshot.sha256,
         title=str(settings["report"]["title"]),

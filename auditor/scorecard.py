@@ -164,6 +164,7 @@ class GapNote:
 class Scorecard:
     """Everything a report says.
 
+    `tool_version` judged, `collected_with` took the snapshot: years may lie between them.
     `verdict` is the one sentence of the summary and `exit_code` what the command returns.
     `failures_by_severity` counts fail findings, worst severity first. `top` are the five findings
     that matter most. `findings` is every row, passes included, sorted worst first. `settings` are
@@ -171,6 +172,7 @@ class Scorecard:
     """
 
     tool_version: str
+    collected_with: str
     taken_at: str
     sha256: str
     title: str

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from auditor import __version__
 from auditor.aggregate import aggregate, exit_code
 from auditor.catalogue import Catalogue
 from auditor.collect.base import Harvest
@@ -195,3 +196,8 @@ def test_an_unknown_benchmark_is_refused_by_name() -> None:
         card(harvest(), benchmarks=["nonsense"])
     with pytest.raises(ConfigError, match="no version '9' of bench; known: 1"):
         card(harvest(), benchmarks=["bench@9"])
+
+
+def test_a_report_says_which_version_judged_and_which_collected() -> None:
+    found = card(harvest(Ingress=["pass"]))
+    assert (found.tool_version, found.collected_with) == (__version__, "0.0.0")
