@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -67,9 +66,7 @@ def audit(
     )
     content = content_of(settled)
     validate_benchmarks(content, settled.audit.benchmarks)
-    warming = _warm(settled.audit.formats)
-    taken = _gather(request, settled, quiet=quiet)
-    warming.join()
+    taken = _gather(request, settled, quiet=quiet, meanwhile=lambda: _warm(settled.audit.formats))
     folder = report_folder(output, settled, taken.taken_at)
     # The evidence first: if a renderer fails, nothing of the audit is lost.
     with phase("snapshot"):
@@ -175,7 +172,13 @@ def _request(
     )
 
 
-def _gather(request: Request, config: Config, *, quiet: bool) -> Snapshot:
+def _gather(
+    request: Request,
+    config: Config,
+    *,
+    quiet: bool,
+    meanwhile: Callable[[], None] | None = None,
+) -> Snapshot:
     from dataclasses import replace
 
     from auditor.cli.terminal import TerminalProgress
@@ -184,21 +187,15 @@ def _gather(request: Request, config: Config, *, quiet: bool) -> Snapshot:
     if request.names_nothing:
         request = replace(request, discover=True)
     with TerminalProgress(quiet=quiet) as progress, phase("collect"):
-        return gather(request, config, progress)
+        return gather(request, config, progress, meanwhile)
 
 
-def _warm(formats: Sequence[str]) -> Thread:
-    """Import pandas and the renderers while the collectors wait for the network."""
+def _warm(formats: Sequence[str]) -> None:
+    """Import pandas and the renderers: a second that the collectors spend waiting anyway."""
+    import auditor.aggregate  # noqa: F401
+    from reports import warm
 
-    def load() -> None:
-        import auditor.aggregate  # noqa: F401
-        from reports import warm
-
-        warm(formats)
-
-    thread = Thread(target=load, name="auditor-warm", daemon=True)
-    thread.start()
-    return thread
+    warm(formats)
 
 
 def _save(taken: Snapshot, path: Path) -> Path:

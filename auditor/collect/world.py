@@ -70,24 +70,35 @@ class _Gathered:
     errors: list[CollectError] = field(default_factory=list)
 
 
-def gather(request: Request, config: Config, progress: Progress | None = None) -> Snapshot:
+def gather(
+    request: Request,
+    config: Config,
+    progress: Progress | None = None,
+    meanwhile: Callable[[], None] | None = None,
+) -> Snapshot:
     """Run the collectors of a request and seal what they found.
+
+    `meanwhile` is run in this thread while the collectors wait for the network.
 
     Raises `CollectError` when nothing at all could be read, and `ConfigError` for an argument
     that names a file which is not there.
     """
     _require_files(request)
     # Sealing makes a second copy: nothing here may hold on to the first one meanwhile.
-    return seal(_taken(request, config, progress or Silent()))
+    return seal(_taken(request, config, progress or Silent(), meanwhile))
 
 
-def _taken(request: Request, config: Config, progress: Progress) -> Snapshot:
+def _taken(
+    request: Request, config: Config, progress: Progress, meanwhile: Callable[[], None] | None
+) -> Snapshot:
     """Run the collectors side by side and put what they found together."""
     taken_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     jobs = _jobs(request, config, progress)
     gathered = _Gathered()
     with ThreadPoolExecutor(max_workers=max(1, len(jobs))) as pool:
         running = [(job, pool.submit(job.run)) for job in jobs]
+        if meanwhile is not None:
+            meanwhile()
         for job, future in running:
             try:
                 gathered.harvest.merge(future.result())
@@ -134,75 +145,92 @@ class _Job:
 
 
 def _jobs(request: Request, config: Config, progress: Progress) -> list[_Job]:
-    # Each client library costs a good part of a second to import: only what is used is.
+    """The collectors that a request needs, each with everything imported that it will use.
+
+    Client libraries cost a good part of a second, so only those that are needed are imported;
+    and they are imported here, in one thread: two threads that import libraries with a circle
+    between them can be handed half a module.
+    """
+    from auditor.collect.secrets import load_detectors
+
     jobs = []
     if request.wants_kubernetes or request.discover:
-
-        def kubernetes() -> Harvest:
-            from auditor.collect.kubernetes import collect_kubernetes
-
-            return collect_kubernetes(
-                kubeconfig=request.kubeconfig,
-                context=request.kube_context,
-                config=config.kubernetes,
-                progress=progress,
-            )
-
-        name = request.kube_context or "current context"
-        asked = request.wants_kubernetes
-        jobs.append(_Job("Kubernetes cluster", "kubernetes", name, asked, kubernetes))
+        jobs.append(_kubernetes(request, config, progress))
     if request.wants_docker or request.discover:
-
-        def docker() -> Harvest:
-            from auditor.collect.docker import collect_docker
-
-            return collect_docker(
-                host=request.docker_host,
-                config=config.docker,
-                images=request.engine_images,
-                progress=progress,
-            )
-
-        name = request.docker_host or "default engine"
-        jobs.append(_Job("Docker engine", "docker", name, request.wants_docker, docker))
+        jobs.append(_docker(request, config, progress))
     if request.images:
-
-        def images() -> Harvest:
-            from auditor.collect.image import collect_images
-
-            return collect_images(
-                request.images, host=request.docker_host, config=config.docker, progress=progress
-            )
-
-        jobs.append(_Job("images", "image", ", ".join(request.images), True, images))
+        jobs.append(_images(request, config, progress))
     if request.dockerfiles or request.manifests or request.app_configs:
-        jobs.append(
-            _Job("files", "files", "files", True, lambda: _files(request, config, progress))
-        )
+        jobs.append(_files(request, config, progress))
+    load_detectors()
     return jobs
 
 
-def _files(request: Request, config: Config, progress: Progress) -> Harvest:
-    harvest = Harvest()
-    base = Path.cwd()
-    if request.dockerfiles:
-        from auditor.collect.dockerfile import collect_dockerfiles
+def _kubernetes(request: Request, config: Config, progress: Progress) -> _Job:
+    from auditor.collect import kubernetes
 
-        progress.step("files", "Dockerfiles")
-        patterns = config.rules.context_secret_patterns
-        harvest.merge(collect_dockerfiles(request.dockerfiles, base=base, secret_patterns=patterns))
-    if request.manifests:
-        from auditor.collect.manifests import collect_manifests
+    def run() -> Harvest:
+        return kubernetes.collect_kubernetes(
+            kubeconfig=request.kubeconfig,
+            context=request.kube_context,
+            config=config.kubernetes,
+            progress=progress,
+        )
 
-        progress.step("files", "manifests")
-        stdin = sys.stdin.buffer.read() if Path("-") in request.manifests else None
-        harvest.merge(collect_manifests(request.manifests, base=base, stdin=stdin))
-    if request.app_configs:
-        from auditor.collect.appconfig import collect_appconfig
+    name = request.kube_context or "current context"
+    return _Job("Kubernetes cluster", "kubernetes", name, request.wants_kubernetes, run)
 
-        progress.step("files", "application configuration")
-        harvest.merge(collect_appconfig(request.app_configs, base=base))
-    return harvest
+
+def _docker(request: Request, config: Config, progress: Progress) -> _Job:
+    from auditor.collect import docker
+
+    def run() -> Harvest:
+        return docker.collect_docker(
+            host=request.docker_host,
+            config=config.docker,
+            images=request.engine_images,
+            progress=progress,
+        )
+
+    name = request.docker_host or "default engine"
+    return _Job("Docker engine", "docker", name, request.wants_docker, run)
+
+
+def _images(request: Request, config: Config, progress: Progress) -> _Job:
+    from auditor.collect import image
+
+    def run() -> Harvest:
+        return image.collect_images(
+            request.images, host=request.docker_host, config=config.docker, progress=progress
+        )
+
+    return _Job("images", "image", ", ".join(request.images), True, run)
+
+
+def _files(request: Request, config: Config, progress: Progress) -> _Job:
+    from auditor.collect import appconfig, dockerfile, manifests
+
+    def run() -> Harvest:
+        harvest = Harvest()
+        base = Path.cwd()
+        if request.dockerfiles:
+            progress.step("files", "Dockerfiles")
+            patterns = config.rules.context_secret_patterns
+            harvest.merge(
+                dockerfile.collect_dockerfiles(
+                    request.dockerfiles, base=base, secret_patterns=patterns
+                )
+            )
+        if request.manifests:
+            progress.step("files", "manifests")
+            stdin = sys.stdin.buffer.read() if Path("-") in request.manifests else None
+            harvest.merge(manifests.collect_manifests(request.manifests, base=base, stdin=stdin))
+        if request.app_configs:
+            progress.step("files", "application configuration")
+            harvest.merge(appconfig.collect_appconfig(request.app_configs, base=base))
+        return harvest
+
+    return _Job("files", "files", "files", True, run)
 
 
 def _require_files(request: Request) -> None:

@@ -131,6 +131,38 @@ def test_an_account_that_reads_only_pods_ends_incomplete_and_passes_nothing(
     assert passes == {"good"}
 
 
+def test_collectors_import_nothing_beside_each_other(
+    cluster: ControlPlane, engine: Engine, tmp_path: Path
+) -> None:
+    """Two threads that import libraries with a circle between them can be handed half a module."""
+    script = tmp_path / "watch.py"
+    script.write_text(
+        """
+import sys
+from pathlib import Path
+from auditor.collect.world import Request, gather
+from auditor.config import Config
+
+before = set()
+request = Request(
+    kubeconfig=Path(sys.argv[1]),
+    docker_host=sys.argv[2],
+    dockerfiles=[Path(sys.argv[3], "examples/dockerfiles")],
+    manifests=[Path(sys.argv[3], "examples/manifests")],
+    app_configs=[Path(sys.argv[3], "examples/app-config")],
+)
+snapshot = gather(request, Config(), meanwhile=lambda: before.update(sys.modules))
+late = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(len(snapshot.targets), sorted(late - set(sys.stdlib_module_names)))
+"""
+    )
+    command = [sys.executable, script, cluster.kubeconfig, engine.host, ROOT]
+    result = subprocess.run(
+        command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert result.stdout == "3 []\n", result.stderr
+
+
 def test_an_expired_certificate_is_one_clear_line(cluster: ControlPlane, tmp_path: Path) -> None:
     kubeconfig = cluster.kubeconfig_for("late", expired=True)
     result = auditor("audit", "-q", "--kubeconfig", kubeconfig, cwd=tmp_path)

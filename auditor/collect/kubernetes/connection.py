@@ -1,7 +1,7 @@
 """From a kubeconfig, or a pod's own account, to a connection; every mistake in it in one line.
 
-The Kubernetes client library reads the configuration and runs credential plugins. It is imported
-here only when it is needed: that costs half a second.
+The Kubernetes client library reads the configuration and runs credential plugins. Importing it
+costs half a second, so this module is imported only when a cluster is audited.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from kubernetes import client
+from kubernetes.config import ConfigException, incluster_config, kube_config
 
 from auditor.collect.secrets import redact
 from auditor.errors import AbsentTargetError, CollectError
@@ -75,8 +77,6 @@ def connect(
     Raises `AbsentTargetError` where nothing is configured and nothing was asked for, and
     `CollectError` for a configuration that cannot be used.
     """
-    from kubernetes import client
-
     configuration = client.Configuration()
     configuration.connection_pool_maxsize = parallel
     files = _files(kubeconfig)
@@ -111,8 +111,6 @@ def _files(kubeconfig: Path | None) -> list[Path]:
 
 
 def _load_in_cluster(configuration: Any) -> str:
-    from kubernetes.config import ConfigException, incluster_config
-
     library: Any = incluster_config  # not typed in every version
     try:
         library.load_incluster_config(client_configuration=configuration)
@@ -126,8 +124,6 @@ def _load_in_cluster(configuration: Any) -> str:
 
 def _load(files: Sequence[Path], context: str | None, configuration: Any, folder: Path) -> str:
     """Fill `configuration` from kubeconfig files; return the name of the context."""
-    from kubernetes.config import ConfigException, kube_config
-
     library: Any = kube_config  # not typed in every version
     named = os.pathsep.join(str(file) for file in files)
     chosen, user = _chosen(files, context)

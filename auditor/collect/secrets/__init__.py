@@ -22,7 +22,7 @@ from auditor.collect.secrets.names import (
     is_literal,
     is_placeholder,
 )
-from auditor.collect.secrets.shapes import HIGH_ENTROPY, Span, is_random, shaped
+from auditor.collect.secrets.shapes import HIGH_ENTROPY, Span, is_random, load_detectors, shaped
 from auditor.collect.secrets.text import assigned
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Hit",
     "detect",
     "is_credential_name",
+    "load_detectors",
     "locate",
     "redact",
     "redact_args",

@@ -210,25 +210,37 @@ def _detector(shape: _Shape, text: str) -> str:
     return shape.detector
 
 
+@cache
+def _entropy() -> tuple[Any, Any]:
+    """The entropy measures of `detect-secrets` for base64 and for hexadecimal text."""
+    from detect_secrets.plugins.high_entropy_strings import (
+        Base64HighEntropyString,
+        HexHighEntropyString,
+    )
+
+    return Base64HighEntropyString(), HexHighEntropyString()
+
+
+def load_detectors() -> None:
+    """Import and build every detector now, in this thread (a sixth of a second)."""
+    _any_literal()
+    _entropy()
+
+
 def is_random(value: str) -> bool:
     """Whether a value looks random, by the entropy and the limits of `detect-secrets`.
 
     Only values of one run of base64 or hexadecimal characters, at least 20 long, are judged.
     """
-    from detect_secrets.plugins.high_entropy_strings import (
-        Base64HighEntropyString,
-        HexHighEntropyString,
-        HighEntropyStringsPlugin,
-    )
-
     if len(value) < _MIN_RANDOM:
         return False
-    plugin: HighEntropyStringsPlugin
+    base64, hexadecimal = _entropy()
     if re.fullmatch(r"[0-9a-fA-F]+", value):
-        plugin = HexHighEntropyString()
+        plugin = hexadecimal
     elif re.fullmatch(r"[A-Za-z0-9+/_\-]+={0,2}", value):
-        plugin = Base64HighEntropyString()
+        plugin = base64
     else:
         return False
     entropy: float = plugin.calculate_shannon_entropy(value)
-    return entropy > plugin.entropy_limit
+    limit: float = plugin.entropy_limit
+    return entropy > limit
