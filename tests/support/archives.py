@@ -12,6 +12,10 @@ from typing import Any
 
 import zstandard
 
+from auditor.collect.base import Harvest
+from auditor.collect.image import collect_images
+from auditor.config import DockerTable
+
 BLOCK = 512
 
 
@@ -190,3 +194,30 @@ def pax_header(body: bytes, type: bytes = tarfile.XHDTYPE) -> Entry:
 def names(entries: Iterable[Entry]) -> list[str]:
     """The names of entries, in order."""
     return [entry.name for entry in entries]
+
+
+KEY = "-----BEGIN PRIVATE" + " KEY-----\n" + "MIIB" * 30 + "\n-----END PRIVATE" + " KEY-----\n"
+"""What a private key looks like; it opens nothing."""
+
+BASE = tar(
+    directory("bin"),
+    file("bin/su", b"x", 0o4755),
+    file("etc/passwd", "root:x:0:0::/:\napp:x:1000:1000::/:\n"),
+    file("app/key.pem", KEY),
+)
+"""A layer with a setuid file, two users and a key."""
+
+TOP = tar(file("app/.wh.key.pem"), directory("tmp", 0o777))
+"""A layer above it that deletes the key."""
+
+
+def collect(path: Path, **config: int) -> Harvest:
+    """Collect one archive, with some limits of `[docker]` changed."""
+    return collect_images([str(path)], config=DockerTable(**config))
+
+
+def write(folder: Path, data: bytes, name: str = "image.tar") -> Path:
+    """Write an archive into a folder and return its path."""
+    path = folder / name
+    path.write_bytes(data)
+    return path

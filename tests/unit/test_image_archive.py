@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from auditor.collect.base import Harvest
-from auditor.collect.image import collect_images
-from auditor.config import DockerTable
 from tests.support.archives import (
+    BASE,
+    KEY,
+    TOP,
+    collect,
     compressed,
     config_of,
-    directory,
     file,
     layout_files,
     layout_tar,
@@ -21,27 +21,9 @@ from tests.support.archives import (
     sha256,
     symlink,
     tar,
+    write,
     write_layout,
 )
-
-KEY = "-----BEGIN PRIVATE" + " KEY-----\n" + "MIIB" * 30 + "\n-----END PRIVATE" + " KEY-----\n"
-BASE = tar(
-    directory("bin"),
-    file("bin/su", b"x", 0o4755),
-    file("etc/passwd", "root:x:0:0::/:\napp:x:1000:1000::/:\n"),
-    file("app/key.pem", KEY),
-)
-TOP = tar(file("app/.wh.key.pem"), directory("tmp", 0o777))
-
-
-def collect(path: Path, **config: int) -> Harvest:
-    return collect_images([str(path)], config=DockerTable(**config))
-
-
-def write(folder: Path, data: bytes, name: str = "image.tar") -> Path:
-    path = folder / name
-    path.write_bytes(data)
-    return path
 
 
 def test_a_saved_image_gives_its_configuration_history_and_files(tmp_path: Path) -> None:

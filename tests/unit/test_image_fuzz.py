@@ -13,6 +13,7 @@ from auditor.evaluate import evaluate
 from auditor.model import Status
 from auditor.registry import discover
 from tests.support.archives import (
+    KEY,
     config_of,
     directory,
     file,
@@ -25,7 +26,6 @@ from tests.support.archives import (
 )
 from tests.support.fixtures import snapshot_of
 
-KEY = "-----BEGIN PRIVATE" + " KEY-----\n" + "MIIB" * 30 + "\n-----END PRIVATE" + " KEY-----\n"
 LAYERS = (
     tar(
         directory("bin"),

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from auditor.collect.base import Harvest
-from auditor.collect.image import collect_images
-from auditor.config import DockerTable
 from auditor.model import Reason
 from tests.support.archives import (
+    BASE,
     BLOCK,
+    KEY,
+    TOP,
     Entry,
+    collect,
     compressed,
-    directory,
     file,
     hardlink,
     layout_files,
@@ -27,27 +28,9 @@ from tests.support.archives import (
     saved_entries,
     symlink,
     tar,
+    write,
     write_layout,
 )
-
-KEY = "-----BEGIN PRIVATE" + " KEY-----\n" + "MIIB" * 30 + "\n-----END PRIVATE" + " KEY-----\n"
-BASE = tar(
-    directory("bin"),
-    file("bin/su", b"x", 0o4755),
-    file("etc/passwd", "root:x:0:0::/:\napp:x:1000:1000::/:\n"),
-    file("app/key.pem", KEY),
-)
-TOP = tar(file("app/.wh.key.pem"), directory("tmp", 0o777))
-
-
-def collect(path: Path, **config: int) -> Harvest:
-    return collect_images([str(path)], config=DockerTable(**config))
-
-
-def write(folder: Path, data: bytes, name: str = "image.tar") -> Path:
-    path = folder / name
-    path.write_bytes(data)
-    return path
 
 
 def only_gap(harvest: Harvest) -> tuple[Reason, str, str]:
