@@ -31,9 +31,11 @@ from auditor.scorecard import (
     CheckResult,
     ControlResult,
     Counts,
+    ExitCode,
     Scorecard,
     SectionResult,
     TargetResult,
+    exit_code,
 )
 
 TOP = 5
@@ -62,7 +64,7 @@ def aggregate(
     references = _references(results)
     checks = _checks(registry, table, references)
     counts = _counts(row.status for row in findings)
-    code = _exit_code(findings, threshold)
+    code = exit_code(findings, threshold)
     return Scorecard(
         tool_version=__version__,
         collected_with=snapshot.tool_version,
@@ -84,11 +86,6 @@ def aggregate(
         settings=settings,
         fail_on=str(threshold),
     )
-
-
-def exit_code(card: Scorecard, *, strict: bool = False) -> int:
-    """The command's exit code: the scorecard's own, or 1 for an incomplete audit when strict."""
-    return 1 if strict and card.exit_code == 3 else card.exit_code
 
 
 class _Table:
@@ -303,18 +300,8 @@ def _by_severity(findings: Iterable[Finding]) -> dict[str, int]:
     return {str(severity): found[severity] for severity in Severity}
 
 
-def _exit_code(findings: Iterable[Finding], threshold: Severity) -> int:
-    incomplete = False
-    for row in findings:
-        if row.status is Status.FAIL and row.severity.at_least(threshold):
-            return 1
-        if row.status in {Status.UNKNOWN, Status.ERROR}:
-            incomplete = True
-    return 3 if incomplete else 0
-
-
 def _verdict(
-    code: int,
+    code: ExitCode,
     checks: Sequence[CheckResult],
     counts: Counts,
     table: _Table,
@@ -332,10 +319,10 @@ def _verdict(
         f"{len(failing)} of {_many(len(judged), 'check')} {fail}, "
         f"on {_many(resources, 'resource')}."
     )
-    if code == 1:
+    if code is ExitCode.FAILURES:
         return f"Not compliant: {some}{undecided}"
     below = f" Below the threshold ({threshold}), {some}" if failing else ""
-    if code == 3:
+    if code is ExitCode.INCOMPLETE:
         return (
             f"Incomplete: nothing at the threshold failed, but not all was seen.{below}{undecided}"
         )
@@ -358,14 +345,6 @@ def _targets(
             coverage=tuple(item for item in snapshot.coverage if item.target == target.id),
             gaps=tuple(gap for gap in snapshot.gaps if gap.target == target.id),
             findings=_from_counter(statuses[target.id]),
-            by_benchmark={
-                result.benchmark.ref: _counts(
-                    item.by_target[target.id]
-                    for item in result.controls
-                    if target.id in item.by_target
-                )
-                for result in results
-            },
         )
         for target in snapshot.targets
     )

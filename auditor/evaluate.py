@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 from auditor.model import (
     JUDGED,
@@ -21,7 +22,6 @@ from auditor.model import (
     Finding,
     Gap,
     Json,
-    Reason,
     Resource,
     Snapshot,
     Status,
@@ -173,6 +173,7 @@ class _Run:
         # Equal judgements of one owner (many pods, one template) are one row with a count.
         self.rows: dict[tuple[_Key, Verdict], int] = {}
         self.where: dict[_Key, Resource] = {}
+        self.seen: Counter[Hashable] = Counter()
 
     def findings(self) -> list[Finding]:
         """Judge every subject, then say what is missing."""
@@ -184,7 +185,7 @@ class _Run:
         hidden = [
             gap
             for gap in self.view.gaps
-            if gap.scope in (*self.scopes, *files, EVERYTHING) and gap.reason is not Reason.PARTIAL
+            if gap.scope in (*self.scopes, *files, EVERYTHING) and not gap.by_nature
         ]
         found.extend(self._hidden(hidden))
         if not subjects and not hidden:
@@ -244,13 +245,15 @@ class _Run:
 
     def _numbered(self) -> list[Finding]:
         """Give each row its id; two judgements of one place are told apart by their order."""
-        seen: dict[tuple[_Key, str], int] = {}
-        found = []
-        for (key, verdict), count in self.rows.items():
-            place = (key, verdict.path)
-            seen[place] = seen.get(place, 0) + 1
-            found.append(self._finding(key, verdict, count, seen[place]))
-        return found
+        return [
+            self._finding(key, verdict, count, self._ordinal((key, verdict.path)))
+            for (key, verdict), count in self.rows.items()
+        ]
+
+    def _ordinal(self, place: Hashable) -> int:
+        """1 for the first row of a place, 2 for the second, …"""
+        self.seen[place] += 1
+        return self.seen[place]
 
     def _finding(self, key: _Key, verdict: Verdict, count: int, ordinal: int) -> Finding:
         resource = self.where[key]
@@ -305,9 +308,11 @@ class _Run:
         expected: str,
     ) -> Finding:
         kind = self.check.subject
+        key = (kind, namespace, name, None)
         target = self.view.target
         return Finding(
-            id=finding_id(self.check.id, target.id, (kind, namespace, name, None), observed, 1),
+            # Not by what was seen: a message of the far side changes from audit to audit.
+            id=finding_id(self.check.id, target.id, key, EVERYTHING, self._ordinal(key)),
             check=self.check.id,
             status=status,
             severity=self.check.severity,

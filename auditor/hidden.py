@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from auditor.evaluate import EVERYTHING, MANIFESTS, TARGET_PLATFORMS, subject_scopes
-from auditor.model import Check, Gap, Reason, Snapshot
+from auditor.model import Check, Gap, Snapshot
 from auditor.registry import Registry
 from auditor.scorecard import BenchmarkResult, GapNote
 
@@ -41,7 +41,7 @@ def _hidden(
         if gap.scope == MANIFESTS:
             return check.platform == "kubernetes"
         # A partial source (manifests) holds all its subjects; it hides only their relations.
-        wanted = check.needs if gap.reason is Reason.PARTIAL else touched[check_id]
+        wanted = check.needs if gap.by_nature else touched[check_id]
         return gap.scope in wanted
 
     return tuple(

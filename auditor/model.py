@@ -122,6 +122,11 @@ class Gap:
     namespace: str | None = None
     name: str | None = None
 
+    @property
+    def by_nature(self) -> bool:
+        """Whether the source could never show this: no failure, and nothing that would mend it."""
+        return self.reason is Reason.PARTIAL
+
 
 @dataclass(frozen=True, slots=True)
 class Coverage:

@@ -6,10 +6,22 @@ Everything is sorted already; nothing here depends on a clock, a machine or a ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 
-from auditor.model import Benchmark, Check, Control, Coverage, Finding, Gap, Json, Status, Target
+from auditor.model import (
+    Benchmark,
+    Check,
+    Control,
+    Coverage,
+    Finding,
+    Gap,
+    Json,
+    Severity,
+    Status,
+    Target,
+)
 
 TEMPLATE_SECTIONS = (
     "cover",
@@ -25,6 +37,31 @@ TEMPLATE_SECTIONS = (
     "method",
 )
 """The eleven sections of every report, in order; also their anchors in the HTML."""
+
+
+class ExitCode(IntEnum):
+    """How a command ends (documented in docs/exit-codes.md)."""
+
+    COMPLIANT = 0
+    FAILURES = 1
+    NO_AUDIT = 2
+    INCOMPLETE = 3
+    INTERRUPTED = 130
+
+    def strictly(self, strict: bool) -> ExitCode:
+        """This code, or a failure instead of an incomplete audit when `strict`."""
+        return ExitCode.FAILURES if strict and self is ExitCode.INCOMPLETE else self
+
+
+def exit_code(findings: Iterable[Finding], threshold: Severity) -> ExitCode:
+    """Failures at the threshold come first, then whatever could not be judged."""
+    code = ExitCode.COMPLIANT
+    for row in findings:
+        if row.status is Status.FAIL and row.severity.at_least(threshold):
+            return ExitCode.FAILURES
+        if row.status in {Status.UNKNOWN, Status.ERROR}:
+            code = ExitCode.INCOMPLETE
+    return code
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +166,6 @@ class TargetResult:
     coverage: tuple[Coverage, ...]
     gaps: tuple[Gap, ...]
     findings: Counts
-    by_benchmark: Mapping[str, Counts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +213,7 @@ class Scorecard:
     sha256: str
     title: str
     verdict: str
-    exit_code: int
+    exit_code: ExitCode
     status: Status
     targets: tuple[TargetResult, ...]
     not_found: tuple[str, ...]
@@ -190,7 +226,3 @@ class Scorecard:
     gaps: tuple[GapNote, ...]
     settings: Mapping[str, Json]
     fail_on: str
-
-    def benchmarks_of(self, kind: str) -> tuple[BenchmarkResult, ...]:
-        """The benchmarks of one kind: `benchmark`, `framework`, `guide` or `checklist`."""
-        return tuple(item for item in self.benchmarks if item.benchmark.kind == kind)

@@ -14,12 +14,7 @@ import sys
 
 from auditor.cli.app import app
 from auditor.errors import AuditorError
-
-EXIT_COMPLIANT = 0
-EXIT_FAILURES = 1
-EXIT_NO_AUDIT = 2
-EXIT_INCOMPLETE = 3
-EXIT_INTERRUPTED = 130
+from auditor.scorecard import ExitCode
 
 log = logging.getLogger("auditor")
 
@@ -34,22 +29,25 @@ def main() -> None:
     try:
         app(prog_name=name)
     except AuditorError as error:
-        _leave(str(error), EXIT_NO_AUDIT)
-    except KeyboardInterrupt:
-        _leave("interrupted; nothing was written", EXIT_INTERRUPTED)
+        _leave(str(error), ExitCode.NO_AUDIT)
+    except SystemExit as left:
+        # Typer turns an interrupt into this code, without a word.
+        if left.code != ExitCode.INTERRUPTED:
+            raise
+        _leave("interrupted; files that were written already are whole", ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # The reader of a pipe went away (`| head`): not an error, and nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_COMPLIANT)
+        sys.exit(ExitCode.COMPLIANT)
     except Exception as error:
         log.debug("internal error", exc_info=True)
         _leave(
             f"internal error: {type(error).__name__}: {error}; "
             "run again with --log FILE and report what it holds",
-            EXIT_NO_AUDIT,
+            ExitCode.NO_AUDIT,
         )
 
 
-def _leave(line: str, code: int) -> None:
+def _leave(line: str, code: ExitCode) -> None:
     print(f"auditor: {' '.join(line.split())}", file=sys.stderr)  # noqa: T201
     sys.exit(code)

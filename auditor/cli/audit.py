@@ -26,6 +26,7 @@ from auditor.errors import ConfigError
 if TYPE_CHECKING:
     from auditor.collect.world import Request
     from auditor.model import Snapshot
+    from auditor.scorecard import Scorecard
 
 SNAPSHOT_NAME = "snapshot.json.gz"
 
@@ -95,6 +96,7 @@ def collect(
 ) -> None:
     """Read the world and save a snapshot; judge it later, elsewhere, with `auditor report`."""
     from auditor.cli.terminal import out
+    from auditor.scorecard import ExitCode
 
     request = _request(
         kube_context, kubeconfig, docker, image, dockerfile, manifests, app_config, discover
@@ -109,8 +111,8 @@ def collect(
         f"{len(taken.resources):,} objects of {len(taken.targets)} targets, "
         f"{len(taken.gaps):,} gaps"
     )
-    if taken.gaps:
-        raise typer.Exit(3)
+    if any(not gap.by_nature for gap in taken.gaps):
+        raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 def report(
@@ -205,9 +207,8 @@ def _save(taken: Snapshot, path: Path) -> Path:
     return path
 
 
-def _finish(card: Any, files: list[Path], *, strict: bool) -> None:
-    from auditor.aggregate import exit_code
+def _finish(card: Scorecard, files: list[Path], *, strict: bool) -> None:
     from auditor.cli.terminal import print_summary
 
     print_summary(card, files)
-    raise typer.Exit(exit_code(card, strict=strict))
+    raise typer.Exit(card.exit_code.strictly(strict))

@@ -20,7 +20,8 @@ from auditor.cli.wiring import (
     with_settings,
 )
 from auditor.errors import CollectError, ConfigError
-from auditor.model import Finding, Resource, Snapshot
+from auditor.model import Finding, Resource, Severity, Snapshot
+from auditor.scorecard import exit_code
 
 if TYPE_CHECKING:
     from auditor.collect.world import Request
@@ -82,23 +83,24 @@ class _Run:
 
     def show(self, taken: Snapshot, keep: Keep) -> None:
         """Evaluate, print what is asked about, and leave with the exit code."""
-        from auditor.aggregate import aggregate, exit_code
         from auditor.evaluate import evaluate
 
         registry = self.content.registry
         rows = [row for row in evaluate(taken, registry) if keep(row)]
         if not rows:
             raise CollectError("no check judges this", remedy="see `auditor list checks`")
-        card = aggregate(taken, rows, registry, self.content.catalogue)
         if self.form == "json":
+            from auditor.aggregate import aggregate
             from reports import WRITERS
 
+            card = aggregate(taken, rows, registry, self.content.catalogue)
             typer.echo(WRITERS["json"].render(card), nl=False)
         else:
             from auditor.cli.terminal import print_findings
 
             print_findings(rows, verbose=self.verbose)
-        raise typer.Exit(exit_code(card, strict=self.strict))
+        code = exit_code(rows, Severity(taken.settings["fail_on"]))
+        raise typer.Exit(code.strictly(self.strict))
 
 
 def _every_command(

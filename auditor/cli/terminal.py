@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from auditor.evaluate import EVERYTHING
-from auditor.model import Finding, Reason, Status
+from auditor.model import Finding, Status
 from auditor.scorecard import Counts, Scorecard
 
 out = Console(highlight=False, soft_wrap=False)
@@ -141,7 +141,7 @@ def print_summary(card: Scorecard, files: Sequence[Path]) -> None:
     severities = "  ".join(f"{name} {count:,}" for name, count in card.failures_by_severity.items())
     out.print(f"Failures by severity: {severities}")
     # What a manifest cannot show is no news; the report lists it.
-    gaps = [note for note in card.gaps if note.gap.reason is not Reason.PARTIAL]
+    gaps = [note for note in card.gaps if not note.gap.by_nature]
     if gaps:
         first = gaps[0].gap
         scope = "anything" if first.scope == EVERYTHING else first.scope

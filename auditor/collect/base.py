@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -98,6 +97,3 @@ class Deadline:
     def bound(self, seconds: float) -> float:
         """The smaller of `seconds` and what is left, at least a tenth of a second."""
         return max(0.1, min(seconds, self.left))
-
-
-Facts = Mapping[str, str]

@@ -258,7 +258,7 @@ def _unreachable(gathered: _Gathered, job: _Job, error: CollectError) -> None:
 def _nothing_read(gathered: _Gathered) -> None:
     if gathered.errors:
         raise gathered.errors[0]
-    gaps = [gap for gap in gathered.harvest.gaps if gap.reason is not Reason.PARTIAL]
+    gaps = [gap for gap in gathered.harvest.gaps if not gap.by_nature]
     if gaps:
         first = gaps[0]
         raise CollectError(

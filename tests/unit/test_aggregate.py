@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from auditor import __version__
-from auditor.aggregate import aggregate, exit_code
+from auditor.aggregate import aggregate
 from auditor.catalogue import Catalogue
 from auditor.collect.base import Harvest
 from auditor.errors import ConfigError
@@ -178,7 +178,7 @@ def test_a_partial_source_hides_only_what_it_cannot_show() -> None:
 )
 def test_exit_codes(say: dict[str, list[str]], fail_on: str, code: int, strict: int) -> None:
     found = card(harvest(**say), fail_on=fail_on)
-    assert (exit_code(found), exit_code(found, strict=True)) == (code, strict)
+    assert (found.exit_code, found.exit_code.strictly(True)) == (code, strict)
 
 
 def test_the_verdict_is_one_true_sentence() -> None:

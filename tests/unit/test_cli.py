@@ -137,6 +137,21 @@ def test_a_flipped_byte_in_a_snapshot_is_refused(run, tmp_path: Path) -> None:
     refused(run("report", saved), str(saved), "altered")
 
 
+def test_collecting_manifests_is_complete_though_they_show_only_a_part(run) -> None:
+    manifests = ROOT / "examples/manifests/good"
+    assert run("collect", "-q", "--manifests", manifests).code == 0
+
+
+def test_an_interrupt_is_one_clear_line(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("auditor.collect.world.gather", interrupt)
+    result = run("audit", "-q", "--dockerfile", ROOT / GOOD_DOCKERFILE)
+    assert (result.code, result.out) == (130, "")
+    assert result.err.startswith("auditor: interrupted") and result.err.count("\n") == 1
+
+
 def test_nothing_to_audit_is_said(run) -> None:
     refused(run("audit"), "no-engine.sock")
 

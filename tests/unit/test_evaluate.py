@@ -186,6 +186,18 @@ def test_ids_are_unique_and_do_not_depend_on_lines() -> None:
     assert {row.id for row in first} == {row.id for row in moved}
 
 
+def test_the_id_of_what_is_hidden_does_not_depend_on_the_message() -> None:
+    def hidden(detail: str) -> list[str]:
+        found = harvest(covered=())
+        for _ in range(2):
+            found.gap(TARGET, "kubernetes", "configmaps", Reason.FAILED, detail, name="one")
+        return [row.id for row in run(found, make(good))]
+
+    first, later = hidden("request 17 failed"), hidden("request 18 failed")
+    assert first == later
+    assert len(set(first)) == 2
+
+
 def test_equal_specs_are_evaluated_once_and_counted() -> None:
     calls = []
 

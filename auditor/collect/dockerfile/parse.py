@@ -54,13 +54,6 @@ class Instruction:
     exact: bool = True
 
     @property
-    def body_start(self) -> int:
-        """Where, in `text`, the value of an instruction with a single value begins."""
-        if len(self.value) != 1 or not self.value[0]:
-            return 0
-        return max(0, self.text.rstrip().rfind(self.value[0]))
-
-    @property
     def is_script(self) -> bool:
         """Whether a RUN is nothing but one here-document, which then is the script itself."""
         whole = len(self.value) == 1 and _ONLY_HEREDOC.fullmatch(self.value[0])
