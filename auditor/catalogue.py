@@ -21,6 +21,7 @@ so that a new version of a benchmark is a few lines and not a copy:
     level = 1                         # or { "1.12" = 1, "2.0.1" = 2 }
     mode = "manual"
     checks = ["k8s-privileged-container"]
+    because = [{ checks = ["k8s-…"], why = "one sentence" }]   # frameworks: checks with a reason
     ids = { "1.12" = "5.2.2", "2.0.1" = "5.2.2" }   # or id = "5.2.2" for all versions
 
 Controls name checks; checks never name controls, because numbers move and checks do not.
@@ -66,12 +67,18 @@ class _Section(_Table):
     parent: str | None = None
 
 
+class _Because(_Table):
+    checks: list[str]
+    why: str
+
+
 class _Control(_Table):
     title: str
     section: str
     level: int | dict[str, int] | None = None
     mode: str | dict[str, str] = "manual"
     checks: list[str] = []
+    because: list[_Because] = []
     id: str | None = None
     ids: dict[str, str] = {}
     note: str = ""
@@ -210,6 +217,7 @@ def _benchmark(parsed: _File, version: _Version) -> Benchmark:
             continue
         level = row.level.get(version.id) if isinstance(row.level, dict) else row.level
         mode = row.mode.get(version.id, "manual") if isinstance(row.mode, dict) else row.mode
+        because = {check: item.why for item in row.because for check in item.checks}
         controls.append(
             Control(
                 id=control_id,
@@ -217,9 +225,10 @@ def _benchmark(parsed: _File, version: _Version) -> Benchmark:
                 section=row.section,
                 level=level,
                 mode=mode,
-                checks=tuple(row.checks),
+                checks=tuple(dict.fromkeys((*row.checks, *because))),
                 note=row.note,
                 labels=tuple(row.labels),
+                because=because,
             )
         )
     head = parsed.benchmark

@@ -71,12 +71,36 @@ class DockerTable(_Table):
     secret_scan_max_bytes: int = Field(default=256 * 1024, gt=0)
 
 
+class AcceptedSubject(_Table):
+    """`[[rules.accepted_subjects]]`: who may hold rights that a check fails, and why.
+
+    `subject` is `Group:name`, `User:name` or `ServiceAccount:namespace:name`; it and `checks` may
+    hold wildcards (`*`).
+    """
+
+    subject: str = Field(min_length=1)
+    checks: list[str] = ["*"]
+    reason: str = Field(min_length=1)
+
+
+class AcceptedWorkload(_Table):
+    """`[[rules.accepted_workloads]]`: which workload may do what a check fails, and why.
+
+    `workload` is `namespace/Kind/name`; it and `checks` may hold wildcards (`*`).
+    """
+
+    workload: str = Field(min_length=1)
+    checks: list[str] = ["*"]
+    reason: str = Field(min_length=1)
+
+
 class RulesTable(_Table):
     """`[rules]`: the thresholds of the decision rules; the report prints the values used."""
 
     system_namespaces: list[str] = ["kube-system", "kube-public", "kube-node-lease"]
+    accepted_subjects: list[AcceptedSubject] = []
+    accepted_workloads: list[AcceptedWorkload] = []
     setuid_allowed: list[str] = []
-    cluster_admin_accepted: list[str] = []
     context_secret_patterns: list[str] = [
         ".env",
         ".git",

@@ -6,6 +6,7 @@ The rules of honesty live here, in one place:
 - A check that yields nothing for a resource has not judged it: that is an `error` too.
 - Where something that a check needs was not read, verdicts that do not stand become `unknown`.
 - Where not all subjects could be listed, an `unknown` finding names what is hidden.
+- A failure that the check's own rule accepts is `waived` with its reason, never a pass.
 - No subject at all is `not-applicable` only if every scope was read to its end.
 """
 
@@ -15,6 +16,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from auditor.model import (
     JUDGED,
@@ -28,6 +30,7 @@ from auditor.model import (
     Verdict,
     View,
 )
+from auditor.subjects import rbac_subjects
 from auditor.workloads import group_workloads
 
 log = logging.getLogger(__name__)
@@ -43,6 +46,9 @@ SCOPES: Mapping[str, tuple[str, ...]] = {
         "cronjobs",
         "replicationcontrollers",
     ),
+    # Who is bound to a role, and the cluster as a whole, which is always there to be judged.
+    "kubernetes/subject": ("rolebindings", "clusterrolebindings"),
+    "kubernetes/cluster": (),
     "kubernetes/Pod": ("pods",),
     "kubernetes/Namespace": ("namespaces",),
     "kubernetes/ServiceAccount": ("serviceaccounts",),
@@ -54,6 +60,8 @@ SCOPES: Mapping[str, tuple[str, ...]] = {
     "kubernetes/NetworkPolicy": ("networkpolicies",),
     "kubernetes/Service": ("services",),
     "kubernetes/Ingress": ("ingresses",),
+    "kubernetes/CertificateSigningRequest": ("certificatesigningrequests",),
+    "kubernetes/SelfSubjectReview": ("selfsubjectreviews",),
     "docker/container": ("containers",),
     "docker/engine": ("engine",),
     "image/image": ("images",),
@@ -121,6 +129,7 @@ def views(snapshot: Snapshot) -> list[View]:
             [gap for gap in snapshot.gaps if gap.target == target.id],
             covered[target.id],
             rules,
+            rbac_subjects(by_target[target.id]),
         )
         for target in snapshot.targets
     ]
@@ -194,14 +203,18 @@ class _Run:
 
     def _subjects(self) -> Sequence[Resource]:
         subject = self.check.subject
-        if subject == "workload":
-            return self.view.workloads
+        made = {"workload": self.view.workloads, "subject": self.view.subjects}
+        if subject in made:
+            return made[subject]
+        if subject == "cluster":
+            return (self.view.cluster,)
         kinds = GROUPS.get(subject, (subject,))
         return [item for kind in kinds for item in self.view.of_kind(kind)]
 
     def _judge(self, resource: Resource) -> None:
         gap = self._gap_for(resource)
         verdicts = [self._as_proved(item, gap) for item in self._verdicts(resource)]
+        verdicts = self._excused(verdicts, resource)
         kept = [
             item for item in verdicts if item.status not in {Status.PASS, Status.NOT_APPLICABLE}
         ]
@@ -229,6 +242,25 @@ class _Run:
             text = f"the check crashed ({type(error).__name__}); the log has the traceback"
             return [Verdict(Status.ERROR, "", text)]
         return verdicts or [Verdict(Status.ERROR, "", "the check gave no verdict")]
+
+    def _excused(self, verdicts: list[Verdict], resource: Resource) -> list[Verdict]:
+        """Turn failures that the check's own rule accepts into `waived`, each with the reason.
+
+        Asked only where something failed, and outside of what equal pod specs share: the reason
+        lies in who the resource is.
+        """
+        excuse = self.check.excuse
+        if excuse is None or all(item.status is not Status.FAIL for item in verdicts):
+            return verdicts
+        reason = excuse(self.check.id, resource, self.view)
+        if reason is None:
+            return verdicts
+        return [
+            replace(item, status=Status.WAIVED, waiver=reason)
+            if item.status is Status.FAIL
+            else item
+            for item in verdicts
+        ]
 
     def _gap_for(self, resource: Resource) -> Gap | None:
         """The gap, if any, that touches what the check needs to know about this resource."""
@@ -273,7 +305,7 @@ class _Run:
             observed=verdict.observed,
             expected=verdict.expected,
             count=count,
-            waiver=None,
+            waiver=verdict.waiver,
             origin=resource.origin,
         )
 

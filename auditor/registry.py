@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 
 from auditor.errors import CatalogueError, ConfigError
-from auditor.model import Check, Probe, Severity
+from auditor.model import Check, Excuse, Probe, Severity
 
 ENTRY_POINT_GROUP = "auditor.checks"
 """Packages that bring checks name a module of theirs under this entry-point group."""
@@ -40,6 +40,7 @@ def check(
     needs: Sequence[str] = (),
     settings: Sequence[str] = (),
     distinct: bool = False,
+    excuse: Excuse | None = None,
 ) -> Callable[[Probe], Probe]:
     """Declare a function to be a check; its docstring becomes the check's documentation.
 
@@ -68,6 +69,7 @@ def check(
             source=parts["Source"],
             probe=probe,
             module=probe.__module__,
+            excuse=excuse,
         )
         setattr(probe, _ATTRIBUTE, declared)
         return probe

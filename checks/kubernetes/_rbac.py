@@ -128,7 +128,7 @@ def shown_name(resource: Resource) -> str:
 
 
 def subject_name(subject: Mapping[str, Json], binding: Resource) -> str:
-    """A subject as `[rules] cluster_admin_accepted` writes it.
+    """A subject as `[rules] accepted_subjects` writes it.
 
     `Group:name`, `User:name` or `ServiceAccount:namespace:name`; a user name of a service account
     is that account, as the authorizer sees it.

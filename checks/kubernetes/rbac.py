@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from auditor.model import (
     Json,
     Resource,
     Severity,
+    Status,
     Verdict,
     View,
     failed,
@@ -17,6 +19,7 @@ from auditor.model import (
     unknown,
 )
 from auditor.registry import check
+from checks.kubernetes._accepted import accepted_name
 from checks.kubernetes._pods import objects, some
 from checks.kubernetes._rbac import (
     CLUSTER_ADMIN,
@@ -41,7 +44,7 @@ from checks.kubernetes._scopes import gap_of, is_system, labels_of, only_partial
     severity="critical",
     applies_to="kubernetes/binding",
     needs=("clusterroles", "roles"),
-    settings=("cluster_admin_accepted", "system_namespaces"),
+    settings=("accepted_subjects", "system_namespaces"),
 )
 def cluster_admin_binding(binding: Resource, view: View) -> Iterator[Verdict]:
     """Looks at every subject of every binding to `cluster-admin` or to a role as strong.
@@ -53,8 +56,8 @@ def cluster_admin_binding(binding: Resource, view: View) -> Iterator[Verdict]:
     whose rules amount to it: every verb, on every resource, of every API group. A RoleBinding to
     such a role fails at a lower severity, for it reaches one namespace; high in a system
     namespace. Passes for `system:masters` in the binding that Kubernetes ships, recognised by
-    label and name, for subjects in `[rules] cluster_admin_accepted`, and for bindings to other
-    roles. Gives a review for a binding to a role that does not exist: it grants nothing today.
+    label and name, and for bindings to other roles. Subjects in `[rules] accepted_subjects` are
+    waived. Gives a review for a binding to a role that does not exist: it grants nothing today.
     Unknown when the role, or bindings, could not be read.
 
     Fix: Bind what the subject really does, in the namespace where it does it:
@@ -88,7 +91,6 @@ def cluster_admin_binding(binding: Resource, view: View) -> Iterator[Verdict]:
 
 
 def _subjects(binding: Resource, key: RoleKey, view: View) -> Iterator[Verdict]:
-    accepted = [str(item) for item in view.settings["cluster_admin_accepted"]]
     cluster_wide = binding.kind == "ClusterRoleBinding"
     shipped = cluster_wide and binding.name == CLUSTER_ADMIN[2] and is_shipped(binding)
     severity = None
@@ -99,14 +101,16 @@ def _subjects(binding: Resource, key: RoleKey, view: View) -> Iterator[Verdict]:
     power = "" if key == CLUSTER_ADMIN else ", whose rules amount to cluster-admin"
     for index, subject in enumerate(objects(binding.body.get("subjects"))):
         name = subject_name(subject, binding)
-        if name in accepted or (shipped and name == MASTERS):
+        if shipped and name == MASTERS:
             continue
-        yield failed(
+        verdict = failed(
             f"subjects[{index}]",
             f"{name} holds {key[0]} {key[2]}{power}, over {reach}",
-            f"no subject but those accepted (cluster_admin_accepted: {some(accepted) or 'none'})",
+            "no subject but those that accepted_subjects names",
             severity=severity,
         )
+        reason = accepted_name("k8s-cluster-admin-binding", name, view)
+        yield verdict if reason is None else replace(verdict, status=Status.WAIVED, waiver=reason)
 
 
 def _unseen(key: RoleKey, view: View) -> Verdict:

@@ -11,7 +11,7 @@ import pytest
 
 from auditor.collect.base import Harvest
 from auditor.collect.kubernetes import collect_kubernetes
-from auditor.collect.kubernetes.listing import KINDS
+from auditor.collect.kubernetes.kinds import KINDS
 from auditor.config import KubernetesTable
 from auditor.errors import CollectError
 from auditor.evaluate import evaluate, subject_scopes
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.live
 
 ROOT = Path(__file__).parents[2]
 CHECKS = [check for check in discover() if check.platform == "kubernetes"]
-SCOPES = {kind.plural for kind in KINDS}
+SCOPES = {kind.scope for kind in KINDS}
 
 
 def remove(plane: ControlPlane, *paths: str) -> None:
@@ -230,7 +230,7 @@ def test_an_audit_changes_nothing(populated: ControlPlane) -> None:
 
     def versions() -> dict[str, str]:
         return {
-            f"{kind.plural}/{item['metadata'].get('namespace')}/{item['metadata']['name']}": item[
+            f"{kind.scope}/{item['metadata'].get('namespace')}/{item['metadata']['name']}": item[
                 "metadata"
             ]["resourceVersion"]
             for kind in KINDS

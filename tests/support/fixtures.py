@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 
 from auditor.collect.base import Harvest
+from auditor.collect.kubernetes.kinds import CUSTOM_KINDS, KINDS
 from auditor.config import Config
 from auditor.evaluate import SCOPES
 from auditor.model import Reason, Resource, Snapshot, Target
@@ -122,13 +123,16 @@ def _kubernetes(data: Mapping[str, Any], harvest: Harvest) -> None:
     target = "kubernetes:fixture"
     harvest.targets.append(Target(target, "kubernetes", "fixture", {"version": "v1.35.0"}))
     hidden = _add_gaps(data, target, "kubernetes", harvest)
+    listed = {(kind.group, kind.name): kind.scope for kind in (*KINDS, *CUSTOM_KINDS)}
     counts: dict[str, int] = {}
     for body in data.get("kubernetes", ()):
         resource = resource_from(body, source="kubernetes", target=target)
         harvest.resources.append(resource)
-        scope = SCOPES.get(f"kubernetes/{resource.kind}", (resource.kind.lower() + "s",))[0]
+        group = str(body["apiVersion"]).rpartition("/")[0]
+        scope = listed.get((group, str(body["kind"])), resource.kind.lower() + "s")
         counts[scope] = counts.get(scope, 0) + 1
     scopes = {scope for key, found in SCOPES.items() if "kubernetes/" in key for scope in found}
+    scopes |= set(listed.values())
     for scope in sorted((scopes | set(counts)) - hidden):
         harvest.covered(target, "kubernetes", scope, counts.get(scope, 0))
 

@@ -119,7 +119,7 @@ def hostile_card() -> Scorecard:
         ),
     )
     settings = dict(card.settings)
-    settings["rules"] = {**card.settings["rules"], "cluster_admin_accepted": [nasty], nasty: nasty}
+    settings["rules"] = {**card.settings["rules"], "setuid_allowed": [nasty], nasty: nasty}
     return replace(
         card,
         title=nasty,

@@ -18,7 +18,8 @@ from tempfile import TemporaryDirectory
 from auditor.collect.base import Harvest, Progress, Silent
 from auditor.collect.kubernetes.connection import Connection, connect
 from auditor.collect.kubernetes.http import Api, ApiError
-from auditor.collect.kubernetes.listing import KINDS, Listing, list_kind, rbac_rule
+from auditor.collect.kubernetes.kinds import KINDS, rbac_rule
+from auditor.collect.kubernetes.listing import Listing, list_kind
 from auditor.config import KubernetesTable
 from auditor.errors import CollectError
 from auditor.model import Json, Reason, Resource, Target
@@ -97,7 +98,7 @@ class _Cluster:
             for future in as_completed(lists):
                 listing = future.result()
                 listings.append(listing)
-                self.progress.step(SOURCE, listing.kind.plural, len(listing.resources))
+                self.progress.step(SOURCE, listing.kind.scope, len(listing.resources))
         served = self._take_groups(groups.result())
         for listing in listings:
             self._take(listing, served)
@@ -189,27 +190,27 @@ class _Cluster:
             self.harvest.gap(
                 self.target,
                 SOURCE,
-                kind.plural,
+                kind.scope,
                 Reason.MALFORMED,
                 what,
                 namespace=namespace,
                 name=name,
             )
         if failure is None:
-            self._covered(kind.plural, len(listing.resources))
+            self._covered(kind.scope, len(listing.resources))
             return
         if listing.absent and failure.from_api:
             versions = served.get(kind.group, [])
             if not versions or set(versions) & set(kind.versions):
                 # An API that is not served holds nothing: no object of it can take effect.
-                self._covered(kind.plural, 0)
+                self._covered(kind.scope, 0)
                 return
             detail = f"served only as {', '.join(versions)}, which this version does not read"
-            self._gap(kind.plural, Reason.ABSENT, detail, "use a newer version of auditor")
+            self._gap(kind.scope, Reason.ABSENT, detail, "use a newer version of auditor")
             return
         part = f"; {len(listing.resources)} were read before" if listing.resources else ""
         self._gap(
-            kind.plural, failure.reason, failure.message + part, remedy_for(failure, kind.rule)
+            kind.scope, failure.reason, failure.message + part, remedy_for(failure, kind.rule)
         )
 
     def _take_groups(self, answer: Json | ApiError) -> dict[str, list[str]]:
@@ -262,8 +263,8 @@ class _Cluster:
 
     def _count(self, listings: list[Listing]) -> None:
         for listing in listings:
-            if listing.kind.plural in _COUNTED and listing.failure is None:
-                self.facts[listing.kind.plural] = str(len(listing.resources))
+            if listing.kind.scope in _COUNTED and listing.failure is None:
+                self.facts[listing.kind.scope] = str(len(listing.resources))
         self.facts["server"] = self.connection.host
         self.facts["secrets"] = "not requested"
         if not self.connection.verified:

@@ -1,108 +1,17 @@
-"""The kinds an audit lists, and how one of them is listed: page by page, pruned at once."""
+"""How a kind is listed: page by page, pruned at once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from auditor.collect.kubernetes.http import Api, ApiError
+from auditor.collect.kubernetes.kinds import Kind
 from auditor.collect.objects import SpecPool, resource_from
 from auditor.model import Json, Reason, Resource
 
 MAX_RESTARTS = 3
 """How often a list that expired in the middle (410) is begun again."""
-
-METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-"""The form of a list that holds names and labels alone (Kubernetes API concepts)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind to list: its plural (which is also the scope's name), group and known versions.
-
-    `versions` are tried in order where a server does not serve the first. `page` bounds the
-    objects of one page for kinds whose objects can be a megabyte each.
-    """
-
-    plural: str
-    name: str
-    group: str = ""
-    versions: tuple[str, ...] = ("v1",)
-    accept: str = "application/json"
-    page: int = 5000
-
-    def path(self, version: str) -> str:
-        """The collection over all namespaces."""
-        base = f"/apis/{self.group}" if self.group else "/api"
-        return f"{base}/{version}/{self.plural}"
-
-    def api_version(self, version: str) -> str:
-        """The `apiVersion` of its objects, which items of a list leave out."""
-        return f"{self.group}/{version}" if self.group else version
-
-    @property
-    def rule(self) -> str:
-        """The RBAC rule that lets an auditor list it, as one line of YAML."""
-        return rbac_rule(self.group, self.plural, '"get", "list"')
-
-
-def rbac_rule(group: str, resource: str, verbs: str) -> str:
-    """What mends a 403: a rule as it would stand in a ClusterRole."""
-    rule = f'{{apiGroups: ["{group}"], resources: ["{resource}"], verbs: [{verbs}]}}'
-    return f"add to the auditor's ClusterRole: - {rule}"
-
-
-_ADMISSION = "admissionregistration.k8s.io"
-_RBAC = "rbac.authorization.k8s.io"
-
-# Pods first: they take longest, and everything else is listed beside them.
-KINDS: Sequence[Kind] = (
-    Kind("pods", "Pod"),
-    Kind("replicasets", "ReplicaSet", "apps"),
-    Kind("deployments", "Deployment", "apps"),
-    Kind("configmaps", "ConfigMap", page=100),
-    Kind("statefulsets", "StatefulSet", "apps"),
-    Kind("daemonsets", "DaemonSet", "apps"),
-    Kind("jobs", "Job", "batch"),
-    Kind("cronjobs", "CronJob", "batch", ("v1", "v1beta1")),
-    Kind("replicationcontrollers", "ReplicationController"),
-    Kind("namespaces", "Namespace"),
-    Kind("nodes", "Node"),
-    Kind("serviceaccounts", "ServiceAccount"),
-    Kind("roles", "Role", _RBAC),
-    Kind("clusterroles", "ClusterRole", _RBAC),
-    Kind("rolebindings", "RoleBinding", _RBAC),
-    Kind("clusterrolebindings", "ClusterRoleBinding", _RBAC),
-    Kind("networkpolicies", "NetworkPolicy", "networking.k8s.io"),
-    Kind("ingresses", "Ingress", "networking.k8s.io", ("v1", "v1beta1")),
-    Kind("services", "Service"),
-    Kind("resourcequotas", "ResourceQuota"),
-    Kind("limitranges", "LimitRange"),
-    Kind("poddisruptionbudgets", "PodDisruptionBudget", "policy", ("v1", "v1beta1")),
-    Kind("validatingwebhookconfigurations", "ValidatingWebhookConfiguration", _ADMISSION),
-    Kind("mutatingwebhookconfigurations", "MutatingWebhookConfiguration", _ADMISSION),
-    Kind(
-        "validatingadmissionpolicies",
-        "ValidatingAdmissionPolicy",
-        _ADMISSION,
-        ("v1", "v1beta1", "v1alpha1"),
-    ),
-    Kind(
-        "validatingadmissionpolicybindings",
-        "ValidatingAdmissionPolicyBinding",
-        _ADMISSION,
-        ("v1", "v1beta1", "v1alpha1"),
-    ),
-    Kind(
-        "customresourcedefinitions",
-        "CustomResourceDefinition",
-        "apiextensions.k8s.io",
-        accept=METADATA_ONLY,
-    ),
-    Kind("certificatesigningrequests", "CertificateSigningRequest", "certificates.k8s.io"),
-    Kind("storageclasses", "StorageClass", "storage.k8s.io"),
-    Kind("persistentvolumes", "PersistentVolume"),
-)
 
 
 @dataclass(slots=True)

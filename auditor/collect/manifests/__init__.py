@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from auditor.collect.base import Harvest
-from auditor.collect.kubernetes.listing import KINDS
+from auditor.collect.kubernetes.kinds import KINDS
 from auditor.collect.manifests.documents import Item, documents
 from auditor.collect.objects import SpecPool, resource_from
 from auditor.evaluate import MANIFESTS, SCOPES
@@ -30,7 +30,7 @@ _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 _DETAIL = "manifests show only what they hold"
 _RENDER = "render it first: helm template … | auditor check manifest -"
 
-_SCOPE_OF = {kind.name: kind.plural for kind in KINDS}
+_SCOPE_OF = {kind.name: kind.scope for kind in KINDS}
 _CLUSTER_WIDE = frozenset(
     {
         "APIService",
