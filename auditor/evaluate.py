@@ -12,12 +12,10 @@ The rules of honesty live here, in one place:
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from auditor.findings import SETTLED, Findings, Key, Places, Settled, finding_id
 from auditor.model import (
     JUDGED,
     Check,
@@ -88,8 +86,6 @@ EVERYTHING = "*"
 MANIFESTS = "manifests"
 """The scope of a gap that hides a manifest file: it may have held any kind of object."""
 
-_Key = tuple[str, str | None, str, str | None]
-
 
 def subject_scopes(check: Check) -> tuple[str, ...]:
     """The scopes that hold the subjects of a check."""
@@ -135,57 +131,49 @@ def views(snapshot: Snapshot) -> list[View]:
     ]
 
 
-def evaluate(snapshot: Snapshot, checks: Iterable[Check]) -> list[Finding]:
+def evaluate(snapshot: Snapshot, checks: Iterable[Check]) -> Findings:
     """Run every check against every target of its platform and return all findings, sorted.
 
     A resource that passes a check has one finding without prose; any other judgement has one for
     each place. Nothing is raised for a check that crashes (see the module's text).
     """
     rows: list[Finding] = []
+    settled: list[Settled] = []
     declared = list(checks)
     for view in views(snapshot):
         platforms = platforms_of(view)
+        places = Places()
         for check in declared:
             if check.platform in platforms:
-                rows.extend(_Run(check, view).findings())
-    rows.sort(key=_finding_key)
-    return rows
-
-
-def _finding_key(row: Finding) -> tuple[Json, ...]:
-    return (
-        row.status.rank,
-        row.severity.rank,
-        row.check,
-        row.target,
-        row.namespace or "",
-        row.kind,
-        row.name,
-        row.origin or "",
-        row.line or 0,
-        row.path,
-        row.id,
-    )
+                run = _Run(check, view, places)
+                rows.extend(run.findings())
+                settled.extend(run.settled.values())
+    return Findings(rows, settled)
 
 
 class _Run:
     """One check against one target."""
 
-    def __init__(self, check: Check, view: View) -> None:
+    def __init__(self, check: Check, view: View, places: Places) -> None:
         self.check = check
         self.view = view
         self.scopes = subject_scopes(check)
         needed = [gap for gap in view.gaps if gap.scope in (*check.needs, EVERYTHING)]
         self.wide = [gap for gap in needed if gap.name is None]
         self.narrow = {(gap.namespace, gap.name): gap for gap in needed if gap.name is not None}
-        self.memo: dict[int, list[Verdict]] = {}
+        self.gapped = bool(needed)
+        self.memo: dict[int, tuple[Verdict, ...]] = {}
         # Equal judgements of one owner (many pods, one template) are one row with a count.
-        self.rows: dict[tuple[_Key, Verdict], int] = {}
-        self.where: dict[_Key, Resource] = {}
-        self.seen: Counter[Hashable] = Counter()
+        self.rows: dict[tuple[int, Verdict], int] = {}
+        self.calm: dict[tuple[int, Verdict], int] = {}
+        self.seen: dict[tuple[int | Key, str], int] = {}
+        self.places = places
+        self.settled = {
+            status: Settled(check, view.target.id, status, places.all) for status in sorted(SETTLED)
+        }
 
     def findings(self) -> list[Finding]:
-        """Judge every subject, then say what is missing."""
+        """Judge every subject, then say what is missing; what is settled goes to the columns."""
         subjects = self._subjects()
         for resource in subjects:
             self._judge(resource)
@@ -212,30 +200,34 @@ class _Run:
         return [item for kind in kinds for item in self.view.of_kind(kind)]
 
     def _judge(self, resource: Resource) -> None:
-        gap = self._gap_for(resource)
-        verdicts = [self._as_proved(item, gap) for item in self._verdicts(resource)]
-        verdicts = self._excused(verdicts, resource)
-        kept = [
-            item for item in verdicts if item.status not in {Status.PASS, Status.NOT_APPLICABLE}
-        ]
-        if not kept and any(item.status is Status.PASS for item in verdicts):
-            kept = [Verdict(Status.PASS)]
-        for item in kept or verdicts[:1]:
-            key = (resource.kind, resource.namespace, resource.name, resource.origin)
-            self.where.setdefault(key, resource)
-            self.rows[(key, item)] = self.rows.get((key, item), 0) + resource.count
+        verdicts = self._verdicts(resource)
+        if self.gapped:
+            gap = self._gap_for(resource)
+            verdicts = _kept([self._as_proved(item, gap) for item in verdicts])
+        number = self.places.number(resource)
+        if verdicts[0].status is not Status.PASS:
+            verdicts = _kept(self._excused(verdicts, resource))
+        for item in verdicts:
+            rows = self.calm if item.status in SETTLED else self.rows
+            rows[number, item] = rows.get((number, item), 0) + resource.count
 
-    def _verdicts(self, resource: Resource) -> list[Verdict]:
+    def _verdicts(self, resource: Resource) -> Sequence[Verdict]:
+        """What the check says, reduced to what is kept where no gap could change it."""
         if not self.check.distinct:
-            return self._run(resource)
+            found = self._run(resource)
+            return found if self.gapped else _kept(found)
         key = id(resource.spec)
-        if key not in self.memo:
-            self.memo[key] = self._run(resource)
-        return self.memo[key]
+        known = self.memo.get(key)
+        if known is None:
+            found = self._run(resource)
+            known = self.memo[key] = tuple(found) if self.gapped else _kept(found)
+        return known
 
     def _run(self, resource: Resource) -> list[Verdict]:
         try:
             verdicts = list(self.check.probe(resource, self.view))
+            if verdicts and type(verdicts[0]) is not Verdict:
+                raise TypeError("a check yields verdicts")
         except Exception as error:
             # Broad on purpose: a crash is a finding of this resource, never a pass.
             log.exception("check %s crashed on %s", self.check.id, resource.name)
@@ -243,7 +235,7 @@ class _Run:
             return [Verdict(Status.ERROR, "", text)]
         return verdicts or [Verdict(Status.ERROR, "", "the check gave no verdict")]
 
-    def _excused(self, verdicts: list[Verdict], resource: Resource) -> list[Verdict]:
+    def _excused(self, verdicts: Sequence[Verdict], resource: Resource) -> Sequence[Verdict]:
         """Turn failures that the check's own rule accepts into `waived`, each with the reason.
 
         Asked only where something failed, and outside of what equal pod specs share: the reason
@@ -256,7 +248,7 @@ class _Run:
         if reason is None:
             return verdicts
         return [
-            replace(item, status=Status.WAIVED, waiver=reason)
+            item._replace(status=Status.WAIVED, waiver=reason)
             if item.status is Status.FAIL
             else item
             for item in verdicts
@@ -276,37 +268,41 @@ class _Run:
         return Verdict(Status.UNKNOWN, verdict.path, describe(gap), verdict.expected)
 
     def _numbered(self) -> list[Finding]:
-        """Give each row its id; two judgements of one place are told apart by their order."""
-        return [
-            self._finding(key, verdict, count, self._ordinal((key, verdict.path)))
-            for (key, verdict), count in self.rows.items()
+        """Give each row its number within its place: two judgements of one are told apart so."""
+        found = [
+            self._finding(number, verdict, count, self._ordinal((number, verdict.path)))
+            for (number, verdict), count in self.rows.items()
         ]
+        for (number, verdict), count in self.calm.items():
+            ordinal = self._ordinal((number, verdict.path))
+            self.settled[verdict.status].add(number, count, ordinal, verdict)
+        return found
 
-    def _ordinal(self, place: Hashable) -> int:
+    def _ordinal(self, place: tuple[int | Key, str]) -> int:
         """1 for the first row of a place, 2 for the second, …"""
-        self.seen[place] += 1
-        return self.seen[place]
+        number = self.seen[place] = self.seen.get(place, 0) + 1
+        return number
 
-    def _finding(self, key: _Key, verdict: Verdict, count: int, ordinal: int) -> Finding:
-        resource = self.where[key]
+    def _finding(self, number: int, verdict: Verdict, count: int, ordinal: int) -> Finding:
+        place = self.places.all[number]
         return Finding(
-            id=finding_id(self.check.id, self.view.target.id, key, verdict.path, ordinal),
+            id=finding_id(self.check.id, self.view.target.id, place.key, verdict.path, ordinal),
             check=self.check.id,
             status=verdict.status,
             severity=verdict.severity or self.check.severity,
             target=self.view.target.id,
-            source=resource.source,
-            kind=resource.kind,
-            namespace=resource.namespace,
-            name=resource.name,
+            source=place.source,
+            kind=place.kind,
+            namespace=place.namespace,
+            name=place.name,
             path=verdict.path,
-            line=verdict.line if verdict.line is not None else resource.line,
+            line=verdict.line if verdict.line is not None else place.line,
             column=verdict.column,
             observed=verdict.observed,
             expected=verdict.expected,
             count=count,
             waiver=verdict.waiver,
-            origin=resource.origin,
+            origin=place.origin,
         )
 
     def _hidden(self, gaps: Sequence[Gap]) -> Iterator[Finding]:
@@ -344,7 +340,9 @@ class _Run:
         target = self.view.target
         return Finding(
             # Not by what was seen: a message of the far side changes from audit to audit.
-            id=finding_id(self.check.id, target.id, key, EVERYTHING, self._ordinal(key)),
+            id=finding_id(
+                self.check.id, target.id, key, EVERYTHING, self._ordinal((key, EVERYTHING))
+            ),
             check=self.check.id,
             status=status,
             severity=self.check.severity,
@@ -364,27 +362,24 @@ class _Run:
         )
 
 
+PASS = Verdict(Status.PASS)
+"""What is kept of a pass: that it is one."""
+
+
+def _kept(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """All that is not settled; else one pass if there is any; else the first verdict."""
+    kept = tuple(item for item in verdicts if item.status not in SETTLED)
+    if kept:
+        return kept
+    for item in verdicts:
+        if item.status is Status.PASS:
+            return (PASS,)
+    return tuple(verdicts[:1])
+
+
 def describe(gap: Gap) -> str:
     """One line for what a gap hides and why."""
     where = f"{gap.scope}/{gap.name}" if gap.name else gap.scope
     where += f" in namespace {gap.namespace}" if gap.namespace else ""
     where = "the target" if gap.scope == EVERYTHING else where
     return f"could not read {where}: {gap.reason}: {gap.detail}"
-
-
-def finding_id(check: str, target: str, key: _Key, path: str, ordinal: int) -> str:
-    """A short id that is the same in every audit for the same check, target, owner and place.
-
-    Lines are left out on purpose: they move when a file is edited above them.
-    """
-    parts = (
-        check,
-        target,
-        key[0],
-        key[1] or "",
-        key[2],
-        key[3] or "",
-        path,
-        str(ordinal),
-    )
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
