@@ -31,6 +31,8 @@ class AuditTable(_Table):
         "cis-kubernetes@auto",
         "cis-docker@1.8",
         "nist-csf@2.0",
+        "nist-800-53@r5",
+        "nist-800-190",
         "hardening-guide",
         "checklist",
     ]
@@ -58,6 +60,7 @@ class KubernetesTable(_Table):
     deadline: float = Field(default=300.0, gt=0)
     retries: int = Field(default=4, ge=0, le=20)
     max_retry_after: float = Field(default=20.0, gt=0)
+    probe_admission: bool = False
 
 
 class DockerTable(_Table):

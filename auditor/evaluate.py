@@ -16,8 +16,8 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from auditor.findings import SETTLED, Findings, Key, Places, Settled, finding_id
+from auditor.garbage import paused_garbage_collection
 from auditor.model import (
-    JUDGED,
     Check,
     Finding,
     Gap,
@@ -28,84 +28,18 @@ from auditor.model import (
     Verdict,
     View,
 )
+from auditor.scopes import (
+    EVERYTHING,
+    GROUPS,
+    MANIFESTS,
+    describe,
+    platforms_of,
+    subject_scopes,
+)
 from auditor.subjects import rbac_subjects
 from auditor.workloads import group_workloads
 
 log = logging.getLogger(__name__)
-
-SCOPES: Mapping[str, tuple[str, ...]] = {
-    "kubernetes/workload": (
-        "pods",
-        "deployments",
-        "replicasets",
-        "statefulsets",
-        "daemonsets",
-        "jobs",
-        "cronjobs",
-        "replicationcontrollers",
-    ),
-    # Who is bound to a role, and the cluster as a whole, which is always there to be judged.
-    "kubernetes/subject": ("rolebindings", "clusterrolebindings"),
-    "kubernetes/cluster": (),
-    "kubernetes/Pod": ("pods",),
-    "kubernetes/Namespace": ("namespaces",),
-    "kubernetes/ServiceAccount": ("serviceaccounts",),
-    "kubernetes/Role": ("roles",),
-    "kubernetes/ClusterRole": ("clusterroles",),
-    "kubernetes/RoleBinding": ("rolebindings",),
-    "kubernetes/ClusterRoleBinding": ("clusterrolebindings",),
-    "kubernetes/ConfigMap": ("configmaps",),
-    "kubernetes/NetworkPolicy": ("networkpolicies",),
-    "kubernetes/Service": ("services",),
-    "kubernetes/Ingress": ("ingresses",),
-    "kubernetes/CertificateSigningRequest": ("certificatesigningrequests",),
-    "kubernetes/SelfSubjectReview": ("selfsubjectreviews",),
-    "docker/container": ("containers",),
-    "docker/engine": ("engine",),
-    "image/image": ("images",),
-    "dockerfile/Dockerfile": ("dockerfiles",),
-    "app-config/file": ("app-config",),
-}
-"""The scopes that must have been read for the subjects of a check to be all of them."""
-
-ROLE_KINDS = ("Role", "ClusterRole")
-BINDING_KINDS = ("RoleBinding", "ClusterRoleBinding")
-GROUPS: Mapping[str, tuple[str, ...]] = {"role": ROLE_KINDS, "binding": BINDING_KINDS}
-"""`kubernetes/role` and `kubernetes/binding` stand for both kinds: their rules are the same."""
-
-TARGET_PLATFORMS: Mapping[str, frozenset[str]] = {
-    "kubernetes": frozenset({"kubernetes"}),
-    "docker": frozenset({"docker", "image"}),
-    "image": frozenset({"image"}),
-}
-"""The platforms that a target of each source has something to say about; files tell by scope."""
-
-EVERYTHING = "*"
-"""The scope of a gap that hides a whole target: it could not be reached at all."""
-
-MANIFESTS = "manifests"
-"""The scope of a gap that hides a manifest file: it may have held any kind of object."""
-
-
-def subject_scopes(check: Check) -> tuple[str, ...]:
-    """The scopes that hold the subjects of a check."""
-    kinds = GROUPS.get(check.subject, (check.subject,))
-    return tuple(
-        scope
-        for kind in kinds
-        for scope in SCOPES.get(f"{check.platform}/{kind}", (kind.lower() + "s",))
-    )
-
-
-def platforms_of(view: View) -> frozenset[str]:
-    """The platforms whose checks have something to say about a target, read or not."""
-    known = TARGET_PLATFORMS.get(view.target.source)
-    if known is not None:
-        return known
-    scopes = set(view.covered) | {gap.scope for gap in view.gaps}
-    return frozenset(
-        subject.partition("/")[0] for subject, needs in SCOPES.items() if scopes & set(needs)
-    )
 
 
 def views(snapshot: Snapshot) -> list[View]:
@@ -140,15 +74,17 @@ def evaluate(snapshot: Snapshot, checks: Iterable[Check]) -> Findings:
     rows: list[Finding] = []
     settled: list[Settled] = []
     declared = list(checks)
-    for view in views(snapshot):
-        platforms = platforms_of(view)
-        places = Places()
-        for check in declared:
-            if check.platform in platforms:
-                run = _Run(check, view, places)
-                rows.extend(run.findings())
-                settled.extend(run.settled.values())
-    return Findings(rows, settled)
+    with paused_garbage_collection():
+        for view in views(snapshot):
+            platforms = platforms_of(view)
+            places = Places()
+            for check in declared:
+                if check.platform in platforms:
+                    run = _Run(check, view, places)
+                    rows.extend(run.findings())
+                    settled.extend(run.settled.values())
+            view.forget()
+        return Findings(rows, settled)
 
 
 class _Run:
@@ -158,11 +94,15 @@ class _Run:
         self.check = check
         self.view = view
         self.scopes = subject_scopes(check)
-        needed = [gap for gap in view.gaps if gap.scope in (*check.needs, EVERYTHING)]
+        # In the order of `needs`: the first gap is the one that the evidence names.
+        order = {scope: number for number, scope in enumerate((EVERYTHING, *check.needs))}
+        needed = sorted(
+            (gap for gap in view.gaps if gap.scope in order), key=lambda gap: order[gap.scope]
+        )
         self.wide = [gap for gap in needed if gap.name is None]
         self.narrow = {(gap.namespace, gap.name): gap for gap in needed if gap.name is not None}
         self.gapped = bool(needed)
-        self.memo: dict[int, tuple[Verdict, ...]] = {}
+        self.memo: dict[tuple[int, str], tuple[Verdict, ...]] = {}
         # Equal judgements of one owner (many pods, one template) are one row with a count.
         self.rows: dict[tuple[int, Verdict], int] = {}
         self.calm: dict[tuple[int, Verdict], int] = {}
@@ -216,7 +156,8 @@ class _Run:
         if not self.check.distinct:
             found = self._run(resource)
             return found if self.gapped else _kept(found)
-        key = id(resource.spec)
+        # Verdicts name places, and an equal spec stands elsewhere in another kind of owner.
+        key = (id(resource.spec), resource.spec_path)
         known = self.memo.get(key)
         if known is None:
             found = self._run(resource)
@@ -236,20 +177,21 @@ class _Run:
         return verdicts or [Verdict(Status.ERROR, "", "the check gave no verdict")]
 
     def _excused(self, verdicts: Sequence[Verdict], resource: Resource) -> Sequence[Verdict]:
-        """Turn failures that the check's own rule accepts into `waived`, each with the reason.
+        """Turn what the check's own rule accepts into `waived`, with the reason.
 
-        Asked only where something failed, and outside of what equal pod specs share: the reason
-        lies in who the resource is.
+        That is a failure, and also a review: the reason is what a person judged. Asked only where
+        there is one, and outside of what equal pod specs share: the reason lies in who the
+        resource is.
         """
         excuse = self.check.excuse
-        if excuse is None or all(item.status is not Status.FAIL for item in verdicts):
+        if excuse is None or all(item.status not in _EXCUSABLE for item in verdicts):
             return verdicts
         reason = excuse(self.check.id, resource, self.view)
         if reason is None:
             return verdicts
         return [
             item._replace(status=Status.WAIVED, waiver=reason)
-            if item.status is Status.FAIL
+            if item.status in _EXCUSABLE
             else item
             for item in verdicts
         ]
@@ -263,7 +205,7 @@ class _Run:
 
     @staticmethod
     def _as_proved(verdict: Verdict, gap: Gap | None) -> Verdict:
-        if gap is None or verdict.stands or verdict.status not in JUDGED:
+        if gap is None or verdict.stands or verdict.status in {Status.ERROR, Status.UNKNOWN}:
             return verdict
         return Verdict(Status.UNKNOWN, verdict.path, describe(gap), verdict.expected)
 
@@ -324,6 +266,11 @@ class _Run:
         if missing:
             text = f"not looked at: {', '.join(missing)}"
             return self._about_scope(Status.UNKNOWN, None, missing[0], text, "")
+        by_nature = {gap.scope: gap for gap in self.view.gaps if gap.by_nature}
+        if self.scopes and all(scope in by_nature for scope in self.scopes):
+            # Manifests without a namespace, say: it is there, in the cluster they will go to.
+            gap = by_nature[self.scopes[0]]
+            return self._about_scope(Status.UNKNOWN, None, gap.scope, describe(gap), gap.remedy)
         text = "read to the end: nothing of this kind is there"
         return self._about_scope(Status.NOT_APPLICABLE, None, self.scopes[0], text, "")
 
@@ -362,24 +309,20 @@ class _Run:
         )
 
 
+_EXCUSABLE = frozenset({Status.FAIL, Status.REVIEW})
+
 PASS = Verdict(Status.PASS)
 """What is kept of a pass: that it is one."""
 
 
 def _kept(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
-    """All that is not settled; else one pass if there is any; else the first verdict."""
+    """All that is not settled; else the passes with a note, or one pass; else the first verdict."""
     kept = tuple(item for item in verdicts if item.status not in SETTLED)
+    if not kept:
+        kept = tuple(item for item in verdicts if item.noted)
     if kept:
         return kept
     for item in verdicts:
         if item.status is Status.PASS:
             return (PASS,)
     return tuple(verdicts[:1])
-
-
-def describe(gap: Gap) -> str:
-    """One line for what a gap hides and why."""
-    where = f"{gap.scope}/{gap.name}" if gap.name else gap.scope
-    where += f" in namespace {gap.namespace}" if gap.namespace else ""
-    where = "the target" if gap.scope == EVERYTHING else where
-    return f"could not read {where}: {gap.reason}: {gap.detail}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from auditor.evaluate import EVERYTHING, MANIFESTS, TARGET_PLATFORMS, subject_scopes
-from auditor.model import Check, Gap, Snapshot
+from auditor.model import Check, Finding, Gap, Reason, Snapshot, Status
 from auditor.registry import Registry
+from auditor.scopes import EVERYTHING, MANIFESTS, TARGET_PLATFORMS, subject_scopes
 from auditor.scorecard import BenchmarkResult, GapNote
 
 
@@ -44,13 +45,42 @@ def _hidden(
         wanted = check.needs if gap.by_nature else touched[check_id]
         return gap.scope in wanted
 
+    # Two versions of one benchmark number their controls differently, so each is named.
+    versions = Counter(result.benchmark.id for result in results)
     return tuple(
-        f"{result.benchmark.id} {item.control.id}"
+        f"{result.benchmark.id if versions[result.benchmark.id] == 1 else result.benchmark.ref} "
+        f"{item.control.id}"
         for result in results
         if result.benchmark.kind == "benchmark"
         for item in result.controls
         if any(hides(check) for check in item.control.checks)
     )
+
+
+def unknown_by_nature(snapshot: Snapshot, checks: Iterable[Check]) -> Callable[[Finding], bool]:
+    """What tells the findings that no source of this kind could have decided from all others.
+
+    Manifests show only what they hold: a check that needs to know who is bound, or what a namespace
+    is labelled, is `unknown` there for every resource, and nothing would mend it.
+    """
+    partial: dict[str, set[str]] = {}
+    for gap in snapshot.gaps:
+        if gap.by_nature:
+            partial.setdefault(gap.target, set()).add(gap.scope)
+    by_id = {check.id: check for check in checks}
+
+    def tells(row: Finding) -> bool:
+        hidden, check = partial.get(row.target), by_id.get(row.check)
+        if not hidden or check is None or row.status is not Status.UNKNOWN:
+            return False
+        # Some checks ask for scopes of which they have no need to decide; these they name.
+        if f": {Reason.PARTIAL}" in row.observed:
+            return True
+        # A finding of no object stands for a scope or a file that could not be read.
+        of_no_object = not row.count and not row.path and row.kind == check.subject
+        return not of_no_object and not hidden.isdisjoint(check.needs)
+
+    return tells
 
 
 def _same_platform(gap: Gap, check: Check) -> bool:

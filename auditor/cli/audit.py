@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from auditor.cli import options
+from auditor.cli.probing import admission_probes
 from auditor.cli.wiring import (
     configuration,
     content_of,
@@ -40,6 +42,7 @@ def audit(
     manifests: options.Manifests = None,
     app_config: options.AppConfigs = None,
     discover: options.Discover = False,
+    probe_admission: options.ProbeAdmission = False,
     snapshot: options.SnapshotFile = None,
     benchmark: options.Benchmarks = None,
     output: options.Output = None,
@@ -58,7 +61,7 @@ def audit(
         kube_context, kubeconfig, docker, image, dockerfile, manifests, app_config, discover
     )
     if snapshot is not None:
-        if not request.names_nothing or discover:
+        if not request.names_nothing or discover or probe_admission:
             raise ConfigError("a snapshot is audited instead of the world", where="--snapshot")
         report(snapshot, benchmark, output, format, fail_on, strict, config)
         return
@@ -67,12 +70,15 @@ def audit(
     )
     content = content_of(settled)
     validate_benchmarks(content, settled.audit.benchmarks)
+    request = replace(request, probes=admission_probes(probe_admission, settled))
     taken = _gather(request, settled, quiet=quiet, meanwhile=lambda: _warm(settled.audit.formats))
     folder = report_folder(output, settled, taken.taken_at)
     # The evidence first: if a renderer fails, nothing of the audit is lost.
     with phase("snapshot"):
         saved = _save(taken, folder / SNAPSHOT_NAME)
     card = scorecard_of(taken, content)
+    # What was read is on disk and judged: rendering can have its memory.
+    del taken
     files = [*write_reports(card, folder, settled.audit.formats), saved]
     _finish(card, files, strict=strict)
 
@@ -86,6 +92,7 @@ def collect(
     manifests: options.Manifests = None,
     app_config: options.AppConfigs = None,
     discover: options.Discover = False,
+    probe_admission: options.ProbeAdmission = False,
     output: Annotated[Path, typer.Option("--output", help="The snapshot file to write.")] = Path(
         SNAPSHOT_NAME
     ),
@@ -103,6 +110,7 @@ def collect(
     )
     settled = overridden(configuration(config), benchmarks=benchmark, fail_on=fail_on)
     validate_benchmarks(content_of(settled), settled.audit.benchmarks)
+    request = replace(request, probes=admission_probes(probe_admission, settled))
     taken = _gather(request, settled, quiet=quiet)
     path = _save(taken, output)
     out.print(str(path), markup=False, soft_wrap=True)
@@ -146,6 +154,7 @@ def report(
     settled.with_settings({key: taken.settings.get(key) for key in settled.snapshot_settings()})
     card = scorecard_of(taken, content_of(settled))
     folder = report_folder(output, settled, taken.taken_at)
+    del taken
     _finish(card, write_reports(card, folder, settled.audit.formats), strict=strict)
 
 
@@ -181,8 +190,6 @@ def _gather(
     quiet: bool,
     meanwhile: Callable[[], None] | None = None,
 ) -> Snapshot:
-    from dataclasses import replace
-
     from auditor.cli.terminal import TerminalProgress
     from auditor.collect.world import gather
 

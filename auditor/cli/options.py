@@ -67,6 +67,15 @@ Discover = Annotated[
         rich_help_panel=_TARGETS,
     ),
 ]
+ProbeAdmission = Annotated[
+    bool,
+    typer.Option(
+        "--probe-admission",
+        help="Ask the cluster, with dry runs that store nothing, which pods it would refuse. "
+        "Needs the right to create pods (deploy/probe-rbac.yaml).",
+        rich_help_panel=_TARGETS,
+    ),
+]
 SnapshotFile = Annotated[
     Path | None,
     typer.Option(

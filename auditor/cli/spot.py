@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from auditor.cli import options
+from auditor.cli.probing import admission_probes
 from auditor.cli.wiring import (
     Content,
     chosen_formats,
@@ -97,8 +98,10 @@ class _Run:
             typer.echo(WRITERS["json"].render(card), nl=False)
         else:
             from auditor.cli.terminal import print_findings
+            from auditor.hidden import unknown_by_nature
 
-            print_findings(rows, verbose=self.verbose)
+            by_nature = unknown_by_nature(taken, registry)
+            print_findings(rows, verbose=self.verbose, by_nature=by_nature)
         code = exit_code(rows, Severity(taken.settings["fail_on"]))
         raise typer.Exit(code.strictly(self.strict))
 
@@ -269,10 +272,17 @@ def namespace(
     target: Annotated[str, typer.Argument(help="A namespace's name.")],
     kube_context: options.KubeContext = None,
     kubeconfig: options.Kubeconfig = None,
+    probe_admission: options.ProbeAdmission = False,
     snapshot: options.SnapshotFile = None,
 ) -> None:
     """Check a namespace and everything in it."""
-    taken = run.snapshot(snapshot, _cluster(kube_context, kubeconfig))
+    if snapshot is not None and probe_admission:
+        raise ConfigError("a saved snapshot cannot be asked", where="--probe-admission")
+    request = replace(
+        _cluster(kube_context, kubeconfig),
+        probes=admission_probes(probe_admission, run.config, target),
+    )
+    taken = run.snapshot(snapshot, request)
     if not any(target in {item.namespace, _namespace_name(item)} for item in taken.resources):
         _not_found("namespace", target, 0)
     run.show(

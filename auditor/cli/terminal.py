@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +17,8 @@ from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from auditor.evaluate import EVERYTHING
 from auditor.model import Finding, Status
+from auditor.scopes import EVERYTHING
 from auditor.scorecard import Counts, Scorecard
 
 out = Console(highlight=False, soft_wrap=False)
@@ -148,6 +148,13 @@ def print_summary(card: Scorecard, files: Sequence[Path]) -> None:
         more = f" and {len(gaps) - 1:,} more" if len(gaps) > 1 else ""
         line = f"Not read: {scope} of {gaps[0].target_name}: {first.reason}{more}"
         out.print(safe(line), markup=False, style="yellow")
+    if card.finding_counts.waived:
+        line = f"Accepted with a reason: {card.finding_counts.waived:,} findings"
+        out.print(line, style=STYLES[Status.WAIVED])
+    for entry in card.accepted:
+        if not entry.used:
+            line = f"Unused: [rules] {entry.setting} {entry.who} sets nothing aside"
+            out.print(safe(line), markup=False, style="yellow")
     if card.top:
         out.print("What matters most:")
         for row in card.top:
@@ -202,10 +209,14 @@ def _table(rows: Iterable[Finding]) -> Table:
             str(row.severity),
             row.check,
             escape(f"{place_of(row)} {_path(row)}".rstrip()),
-            escape(safe(row.observed)),
+            escape(safe(_observed(row))),
             escape(safe(row.expected)),
         )
     return table
+
+
+def _observed(row: Finding) -> str:
+    return f"{row.observed} (accepted: {row.waiver})" if row.waiver else row.observed
 
 
 def _print_stacked(rows: Iterable[Finding]) -> None:
@@ -216,6 +227,7 @@ def _print_stacked(rows: Iterable[Finding]) -> None:
             ("", f"{place_of(row)} {_path(row)}".rstrip()),
             ("seen: ", safe(row.observed)),
             ("wanted: ", safe(row.expected)),
+            ("accepted: ", safe(row.waiver or "")),
         ):
             if text:
                 out.print(Padding(Text(name + text, overflow="fold"), (0, 0, 0, 4)))
@@ -226,13 +238,28 @@ def _path(row: Finding) -> str:
     return "" if row.source == "dockerfile" else safe(row.path)
 
 
-def print_findings(rows: Sequence[Finding], *, verbose: bool) -> None:
-    """Print findings as a table: what is wrong first; passes only as their checks' names."""
-    open_rows = [row for row in rows if row.status not in {Status.PASS, Status.NOT_APPLICABLE}]
+def print_findings(
+    rows: Sequence[Finding],
+    *,
+    verbose: bool,
+    by_nature: Callable[[Finding], bool] = lambda row: False,
+) -> None:
+    """Print findings as a table: what is wrong first; passes only as their checks' names.
+
+    `by_nature` tells the rows that nothing of this kind could decide (what manifests do not show).
+    They are no news for each object, and become one line that names their checks.
+    """
+    hidden = [row for row in rows if by_nature(row)]
+    settled = {Status.PASS, Status.NOT_APPLICABLE}
+    open_rows = [row for row in rows if row.status not in settled and not by_nature(row)]
     if open_rows and out.width < TABLE_WIDTH:
         _print_stacked(open_rows)
     elif open_rows:
         out.print(_table(open_rows))
+    if hidden:
+        checks = ", ".join(sorted({row.check for row in hidden}))
+        text = f"Not to be seen here, only in a cluster ({len(hidden):,} judgements): {checks}"
+        out.print(text, markup=False, style=STYLES[Status.UNKNOWN])
     passed = sorted({row.check for row in rows if row.status is Status.PASS})
     if passed and verbose:
         out.print(f"Passed: {', '.join(passed)}", style="green")

@@ -17,10 +17,11 @@ from pathlib import Path
 
 from auditor import __version__
 from auditor.collect.base import Harvest, Progress, Silent
+from auditor.collect.probes import Probes
 from auditor.config import Config
 from auditor.errors import AbsentTargetError, CollectError, ConfigError
-from auditor.evaluate import EVERYTHING
 from auditor.model import Coverage, Reason, Snapshot, Target
+from auditor.scopes import EVERYTHING
 from auditor.snapshot import seal
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Request:
 
     `kube_context` and `docker_host` name a cluster and an engine; `kubernetes` and `docker` ask
     for the current ones. `image_files` says whether the engine's images are read file by file.
+    `probes` are the pods about which the cluster's admission is asked, if it is.
     """
 
     kubernetes: bool = False
@@ -45,6 +47,7 @@ class Request:
     manifests: Sequence[Path] = ()
     app_configs: Sequence[Path] = ()
     discover: bool = False
+    probes: Probes | None = None
 
     @property
     def wants_kubernetes(self) -> bool:
@@ -175,6 +178,7 @@ def _kubernetes(request: Request, config: Config, progress: Progress) -> _Job:
             context=request.kube_context,
             config=config.kubernetes,
             progress=progress,
+            probes=request.probes,
         )
 
     name = request.kube_context or "current context"

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 class Control:
     """A line of a benchmark in one version, and the checks that decide it.
 
-    `mode` is the benchmark's own word for how it is assessed (`manual`, `automated`), `level` its
-    profile level where it has levels. `labels` are other numbers the control goes by. `note` is
-    a sentence the report prints beside it. `because` says in one sentence, for each check that a
-    framework's control was given, what the one has to do with the other.
+    `mode` is the benchmark's own word for how it is assessed (`manual`, `automated`; `scored`, `not
+    scored` in old versions), `level` its profile level where it has levels and this version's are
+    known. `labels` are other numbers the control goes by. `note` is a sentence the report prints
+    beside it. `because` says in one sentence, for each check that a framework's control was given,
+    what the one has to do with the other. `identity` is what the control is about, the same in
+    every version of the benchmark; `elsewhere` says which numbers it has in other versions, where
+    they differ (`5.7.3 in 1.5 to 1.10`).
     """
 
     id: str
@@ -25,6 +28,8 @@ class Control:
     note: str = ""
     labels: tuple[str, ...] = ()
     because: Mapping[str, str] = field(default_factory=dict)
+    identity: str = ""
+    elsewhere: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +46,8 @@ class Benchmark:
     """One version of a benchmark: its sections and controls, in the benchmark's order.
 
     `platforms` are the platforms whose checks it speaks of; it is decided only for targets of
-    those platforms. `kind` is `benchmark`, `framework`, `guide` or `checklist` and steers which
-    part of the report shows it.
+    those platforms. `kind` is `benchmark`, `framework`, `mapping`, `guide` or `checklist` and
+    steers which part of the report shows it.
     """
 
     id: str

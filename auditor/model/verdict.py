@@ -16,6 +16,7 @@ class Verdict(NamedTuple):
     hidden (True); "no binding names this account" is not proved by half of the bindings (False).
     The engine turns a verdict that does not stand into `unknown` when a gap touches the check.
     `waiver` is the reason why a failure is accepted; the engine sets it, with `Status.WAIVED`.
+    `noted` says that a pass keeps its evidence, which others do not: somebody will ask for it.
     It is a tuple because an audit of a large cluster makes a million of them.
     """
 
@@ -28,13 +29,22 @@ class Verdict(NamedTuple):
     column: int | None = None
     severity: Severity | None = None
     waiver: str | None = None
+    noted: bool = False
 
 
 def passed(
-    path: str = "", observed: str = "", expected: str = "", *, stands: bool = False
+    path: str = "",
+    observed: str = "",
+    expected: str = "",
+    *,
+    stands: bool = False,
+    noted: bool = False,
 ) -> Verdict:
-    """Build a pass. By default it does not stand if something the check needs was not read."""
-    return Verdict(Status.PASS, path, observed, expected, stands)
+    """Build a pass. By default it does not stand if something the check needs was not read.
+
+    A resource's passes become one without words; those that are `noted` keep them.
+    """
+    return Verdict(Status.PASS, path, observed, expected, stands, noted=noted)
 
 
 def failed(
@@ -60,10 +70,19 @@ def unknown(path: str = "", observed: str = "", expected: str = "") -> Verdict:
 
 
 def review(
-    path: str = "", observed: str = "", expected: str = "", line: int | None = None
+    path: str = "",
+    observed: str = "",
+    expected: str = "",
+    line: int | None = None,
+    *,
+    stands: bool = True,
 ) -> Verdict:
-    """Build a `review`: the evidence is complete, and a person must judge it."""
-    return Verdict(Status.REVIEW, path, observed, expected, line=line)
+    """Build a `review`: the evidence is complete, and a person must judge it.
+
+    Give `stands=False` when it rests on something *not* being found: with a gap there, the
+    evidence is not complete, and the verdict becomes `unknown`.
+    """
+    return Verdict(Status.REVIEW, path, observed, expected, stands, line)
 
 
 def not_applicable(observed: str = "", path: str = "") -> Verdict:

@@ -74,3 +74,7 @@ class View:
         if build not in self._indexes:
             self._indexes[build] = build(self)
         return cast(T, self._indexes[build])
+
+    def forget(self) -> None:
+        """Drop the indexes. They refer back to the view: a circle that would hold all it has."""
+        self._indexes.clear()

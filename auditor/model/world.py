@@ -108,8 +108,15 @@ _CONTAINER_LISTS = (
 )
 
 
+class _Listed:
+    """A place for the containers of a resource, outside of what makes the resource up."""
+
+    __slots__ = ("_containers",)
+    _containers: tuple[Container, ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Resource:
+class Resource(_Listed):
     """One thing that was read, as its source describes it, secret values already taken out.
 
     `source` is `kubernetes`, `manifest`, `docker`, `image`, `dockerfile` or `app-config`. For a
@@ -141,11 +148,20 @@ class Resource:
         value = self.body.get("metadata")
         return value if isinstance(value, dict) else {}
 
-    def containers(self) -> Iterator[Container]:
-        """Yield every container of the pod spec: init, sidecar, ordinary and ephemeral ones.
+    def containers(self) -> tuple[Container, ...]:
+        """Every container of the pod spec: init, sidecar, ordinary and ephemeral ones.
 
         A sidecar is an init container whose `restartPolicy` is `Always` (Kubernetes 1.28 on).
+        Listed once and kept, for two dozen checks ask for them.
         """
+        try:
+            return self._containers
+        except AttributeError:
+            listed = tuple(self._containers_of_spec())
+            object.__setattr__(self, "_containers", listed)
+            return listed
+
+    def _containers_of_spec(self) -> Iterator[Container]:
         spec = self.spec
         for key, kind in _CONTAINER_LISTS:
             listed = spec.get(key)

@@ -23,10 +23,10 @@ from typing import Any
 import yaml
 
 from auditor.collect.base import Harvest
-from auditor.collect.kubernetes.kinds import CUSTOM_KINDS, KINDS
+from auditor.collect.kubernetes.kinds import CONSTRAINTS, CUSTOM_KINDS, KINDS
 from auditor.config import Config
-from auditor.evaluate import SCOPES
 from auditor.model import Reason, Resource, Snapshot, Target
+from auditor.scopes import SCOPES
 from auditor.snapshot import seal
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -118,21 +118,23 @@ def _add_gaps(data: Mapping[str, Any], target: str, source: str, harvest: Harves
 
 
 def _kubernetes(data: Mapping[str, Any], harvest: Harvest) -> None:
-    from auditor.collect.objects import resource_from
+    from auditor.collect.objects import SpecPool, resource_from
 
     target = "kubernetes:fixture"
     harvest.targets.append(Target(target, "kubernetes", "fixture", {"version": "v1.35.0"}))
     hidden = _add_gaps(data, target, "kubernetes", harvest)
     listed = {(kind.group, kind.name): kind.scope for kind in (*KINDS, *CUSTOM_KINDS)}
     counts: dict[str, int] = {}
+    specs = SpecPool()  # as the collector does: equal pods of one owner are one workload
     for body in data.get("kubernetes", ()):
-        resource = resource_from(body, source="kubernetes", target=target)
+        resource = resource_from(body, source="kubernetes", target=target, specs=specs)
         harvest.resources.append(resource)
         group = str(body["apiVersion"]).rpartition("/")[0]
         scope = listed.get((group, str(body["kind"])), resource.kind.lower() + "s")
+        scope = CONSTRAINTS if group == CONSTRAINTS else scope
         counts[scope] = counts.get(scope, 0) + 1
     scopes = {scope for key, found in SCOPES.items() if "kubernetes/" in key for scope in found}
-    scopes |= set(listed.values())
+    scopes |= {*listed.values(), CONSTRAINTS}
     for scope in sorted((scopes | set(counts)) - hidden):
         harvest.covered(target, "kubernetes", scope, counts.get(scope, 0))
 

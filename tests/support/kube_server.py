@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from auditor.collect.base import Harvest
 from auditor.collect.kubernetes import collect_kubernetes
+from auditor.collect.probes import Probes
 from auditor.config import KubernetesTable
 from auditor.model import Gap
 
@@ -39,7 +40,8 @@ class Handler(BaseHTTPRequestHandler):
             self.healthy(split.path)
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+        sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.sent.append((self.path, sent))
         self.do_GET()
 
     def healthy(self, path: str) -> None:
@@ -79,6 +81,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.faults: dict[str, Answer] = {}
         self.seen: list[tuple[str, dict[str, str], str | None]] = []
+        self.sent: list[tuple[str, dict[str, Any]]] = []
 
     @property
     def url(self) -> str:
@@ -108,7 +111,7 @@ def serving() -> Iterator[Server]:
 def collector(server: Server, folder: Path) -> Callable[..., Harvest]:
     """A function that collects from the server, with small pages and few retries."""
 
-    def run(**settings: Any) -> Harvest:
+    def run(probes: Probes | None = None, **settings: Any) -> Harvest:
         config = {
             "clusters": [{"name": "c", "cluster": {"server": server.url}}],
             "users": [{"name": "u", "user": {"token": SECRET}}],
@@ -118,7 +121,8 @@ def collector(server: Server, folder: Path) -> Callable[..., Harvest]:
         path = folder / "kubeconfig"
         path.write_text(json.dumps(config))
         table = {"call_timeout": 5.0, "retries": 2, "page_size": 2, **settings}
-        return collect_kubernetes(kubeconfig=path, config=KubernetesTable(**table))
+        config_of = KubernetesTable(**table)
+        return collect_kubernetes(kubeconfig=path, config=config_of, probes=probes)
 
     return run
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 VALUE = "Hk7-" + "q9Zt-" * 4 + "1"
 """A made-up credential that no output may hold."""
@@ -20,6 +26,25 @@ def named(version: str, kind: str, name: str, namespace: str = "", **rest: Any) 
         "metadata": metadata | rest.pop("meta", {}),
         **rest,
     }
+
+
+def certificate_request(name: str, user: str, *groups: str) -> dict[str, Any]:
+    """A request for a client certificate, signed with a key that nobody keeps."""
+    names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+    names.append(x509.NameAttribute(NameOID.COMMON_NAME, user))
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names))
+    signed = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    pem = signed.public_bytes(serialization.Encoding.PEM)
+    return named(
+        "certificates.k8s.io/v1",
+        "CertificateSigningRequest",
+        name,
+        spec={
+            "request": base64.b64encode(pem).decode(),
+            "signerName": "kubernetes.io/kube-apiserver-client",
+            "usages": ["client auth"],
+        },
+    )
 
 
 def world(namespace: str) -> list[dict[str, Any]]:
@@ -182,6 +207,8 @@ def world(namespace: str) -> list[dict[str, Any]]:
             },
         ),
         named("storage.k8s.io/v1", "StorageClass", "live-class", provisioner="example.org/none"),
+        named("storage.k8s.io/v1", "CSIDriver", "live.example.org", spec={"podInfoOnMount": True}),
+        certificate_request("live-request", "live-eve", "live-people", "live-operators"),
         named(
             "v1",
             "PersistentVolume",
@@ -203,6 +230,8 @@ CLUSTER_WIDE = (
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/live-hook",
     "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/things.live.example.org",
     "/apis/storage.k8s.io/v1/storageclasses/live-class",
+    "/apis/storage.k8s.io/v1/csidrivers/live.example.org",
+    "/apis/certificates.k8s.io/v1/certificatesigningrequests/live-request",
     "/api/v1/persistentvolumes/live-volume",
     "/api/v1/namespaces/live-world",
 )

@@ -9,7 +9,7 @@ import pytest
 
 from auditor.collect.base import Harvest
 from auditor.errors import CatalogueError
-from auditor.evaluate import EVERYTHING, evaluate
+from auditor.evaluate import evaluate
 from auditor.model import (
     Check,
     Finding,
@@ -24,6 +24,7 @@ from auditor.model import (
     passed,
 )
 from auditor.registry import check
+from auditor.scopes import EVERYTHING
 from tests.support.fixtures import snapshot_of
 
 TARGET = "kubernetes:t"

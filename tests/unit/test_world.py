@@ -11,9 +11,10 @@ import pytest
 from auditor.collect.world import Request, gather
 from auditor.config import Config
 from auditor.errors import CollectError
-from auditor.evaluate import EVERYTHING, evaluate
+from auditor.evaluate import evaluate
 from auditor.model import Reason, Status
 from auditor.registry import discover
+from auditor.scopes import EVERYTHING
 
 ROOT = Path(__file__).parents[2]
 GOOD = ROOT / "examples/dockerfiles/good/Dockerfile"

@@ -1,28 +1,41 @@
 """Reads a live cluster: every kind side by side, each with its own gap when it cannot be read.
 
-Nothing is written: the one POST is a SelfSubjectReview, which tells who the auditor is and
-stores nothing. Secrets are not requested at all. `deploy/rbac.yaml` is the least an auditor
-needs.
+Nothing is written: what is sent is a SelfSubjectReview, which tells who the auditor is, and where
+it is asked for (`--probe-admission`) dry runs of pods, and neither is stored. Secrets are not
+requested at all. `deploy/rbac.yaml` is the least an auditor needs, `deploy/probe-rbac.yaml` what
+probing needs beside it.
 """
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
 
 from auditor.collect.base import Harvest, Progress, Silent
 from auditor.collect.kubernetes.connection import Connection, connect
+from auditor.collect.kubernetes.contact import cluster_uid
+from auditor.collect.kubernetes.discovery import (
+    Discovery,
+    constraint_kinds,
+    constraints_alone,
+    discover,
+    plan,
+)
 from auditor.collect.kubernetes.http import Api, ApiError
-from auditor.collect.kubernetes.kinds import KINDS, rbac_rule
+from auditor.collect.kubernetes.kinds import CONSTRAINTS, KINDS, Kind, rbac_rule
 from auditor.collect.kubernetes.listing import Listing, list_kind
+from auditor.collect.kubernetes.probe import probe
+from auditor.collect.kubernetes.probed import take_answers
+from auditor.collect.probes import Probes
 from auditor.config import KubernetesTable
-from auditor.errors import CollectError
+from auditor.garbage import paused_garbage_collection
 from auditor.model import Json, Reason, Resource, Target
+
+T = TypeVar("T")
 
 SOURCE = "kubernetes"
 _IDENTITY_SCOPE = "selfsubjectreviews"
@@ -36,11 +49,15 @@ def collect_kubernetes(
     context: str | None = None,
     config: KubernetesTable,
     progress: Progress | None = None,
+    probes: Probes | None = None,
+    kinds: Sequence[Kind] | None = None,
 ) -> Harvest:
     """Read one cluster: through a kubeconfig's context, or the account of the pod we run in.
 
     What cannot be read is a gap of its kind and nothing else; what was read before a list broke
-    off is kept. `context` None means the current one.
+    off is kept. `context` None means the current one. `probes` are the pods about which the
+    cluster's admission is asked; without them it is not. `kinds` are all that is listed; left
+    out, everything that an audit needs is.
 
     Raises `AbsentTargetError` where no cluster is configured, and `CollectError` where the
     configuration cannot be used or the API server does not answer at all.
@@ -55,121 +72,106 @@ def collect_kubernetes(
             seconds=config.deadline,
         )
         try:
-            with _no_garbage_collection():
-                return _Cluster(connection, config, progress).read()
+            with paused_garbage_collection():
+                return _Cluster(connection, config, progress, kinds).read(probes)
         finally:
             connection.close()
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Pause the search for cyclic garbage: decoded pages have no cycles, and hold so many objects
-    that the search takes longer than the decoding. Pages are freed all the same, by their count.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 class _Cluster:
     """One cluster being read into one harvest, by one thread that gathers what others list."""
 
-    def __init__(self, connection: Connection, config: KubernetesTable, progress: Progress) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        config: KubernetesTable,
+        progress: Progress,
+        kinds: Sequence[Kind] | None = None,
+    ) -> None:
+        self.kinds, self.custom = kinds or KINDS, kinds is None
         self.connection = connection
         self.config = config
         self.progress = progress
         self.api = Api(connection, config)
         self.harvest = Harvest()
+        self.listings: list[Listing] = []
         self.facts: dict[str, str] = {"context": connection.context}
         self.target = f"{SOURCE}:{connection.context}"
 
-    def read(self) -> Harvest:
+    def read(self, probes: Probes | None) -> Harvest:
         self._first_contact()
-        listings: list[Listing] = []
         with ThreadPoolExecutor(self.config.parallel, "auditor-kube") as pool:
-            lists = [pool.submit(list_kind, self.api, kind, self.target) for kind in KINDS]
+            # What is served is asked first and waited for by nobody: Kubernetes' own kinds are
+            # listed meanwhile, and custom ones when it is known which there are.
+            groups = pool.submit(_tried, partial(discover, self.api))
+            lists = {pool.submit(list_kind, self.api, kind, self.target) for kind in self.kinds}
             version = pool.submit(_tried, lambda: self.api.get("/version"))
-            groups = pool.submit(_tried, lambda: self.api.get("/apis"))
             identity = pool.submit(self._identity)
-            for future in as_completed(lists):
-                listing = future.result()
-                listings.append(listing)
-                self.progress.step(SOURCE, listing.kind.scope, len(listing.resources))
-        served = self._take_groups(groups.result())
-        for listing in listings:
-            self._take(listing, served)
+            served = self._gathered(pool, groups, lists)
+        self._take_listings(served)
         self._take_version(version.result())
         self._take_identity(identity.result())
-        self._count(listings)
+        if probes is not None:
+            self._probe(probes)
+        self._count()
         self.harvest.targets.append(
             Target(self.target, SOURCE, self.connection.context, dict(sorted(self.facts.items())))
         )
         return self.harvest
 
-    def _first_contact(self) -> None:
-        """Find out whether anybody answers, and which cluster it is.
-
-        The UID of the namespace kube-system is what names a cluster: no API names it otherwise,
-        and that namespace lives as long as the cluster does.
+    def _gathered(
+        self,
+        pool: ThreadPoolExecutor,
+        groups: Future[Discovery | ApiError],
+        lists: set[Future[Listing]],
+    ) -> Mapping[str, Sequence[str]]:
+        """Take listings as they come, begin those of custom kinds when it is known what is
+        served, and return the versions of each API group.
         """
+        waiting: set[Future[Any]] = {groups, *lists}
+        found: Discovery | ApiError | None = None
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                result = future.result()
+                if isinstance(result, Listing):
+                    self.listings.append(result)
+                    self.progress.step(SOURCE, result.kind.scope, len(result.resources))
+                    continue
+                found = result
+                taken = self._take_groups(result)
+                kinds = self._custom_kinds(taken) if self.custom else []
+                waiting |= {pool.submit(list_kind, self.api, kind, self.target) for kind in kinds}
+        return found.groups if isinstance(found, Discovery) else {}
+
+    def _first_contact(self) -> None:
+        """Find out whether anybody answers, and which cluster it is."""
         self.progress.step(SOURCE, "kube-system")
-        try:
-            found = self._namespace()
-        except ApiError as error:
-            if error.status == 403 or (error.status == 404 and error.from_api):
-                self.facts["cluster UID"] = "not readable; the context's name stands for it"
-                return
-            raise self._unreachable(error) from error
-        metadata = found.get("metadata") if isinstance(found, Mapping) else None
-        uid = metadata.get("uid") if isinstance(metadata, Mapping) else None
-        if not uid:
-            raise self._unreachable(
-                ApiError(Reason.MALFORMED, "what answers is not a Kubernetes API server")
-            )
+        uid = cluster_uid(self.api, self.connection)
+        if uid is None:
+            self.facts["cluster UID"] = "not readable; the context's name stands for it"
+            return
         self.target = f"{SOURCE}:{uid}"
-        self.facts["cluster UID"] = str(uid)
+        self.facts["cluster UID"] = uid
 
-    def _namespace(self) -> Json:
-        path = "/api/v1/namespaces/kube-system"
-        try:
-            # One try: a server that is not there should be said to be so at once.
-            return self.api.get(path, attempts=1)
-        except ApiError as error:
-            if error.status is None or not error.transient:
-                raise
-            return self.api.get(path)
-
-    def _unreachable(self, error: ApiError) -> CollectError:
-        where = f"context {self.connection.context!r} ({self.connection.host})"
-        if error.status == 401:
-            expired = self.connection.expired_certificate()
-            if expired:
-                return CollectError(
-                    f"the client certificate expired on {expired} (HTTP 401)",
-                    where=where,
-                    remedy="renew it and write it into the kubeconfig",
-                    reason=Reason.UNAUTHENTICATED,
-                )
-            return CollectError(
-                "the API server does not accept the credentials (HTTP 401)",
-                where=where,
-                remedy="log in again: the token or certificate may have expired",
-                reason=Reason.UNAUTHENTICATED,
-            )
-        if "certificate" in error.message:
-            remedy = "renew the server's certificate, or correct certificate-authority"
-        elif error.reason is Reason.UNREACHABLE or error.reason is Reason.TIMED_OUT:
-            remedy = "see whether the server in the kubeconfig is the right one and is up"
-        else:
-            remedy = "see whether the server in the kubeconfig is a Kubernetes API server"
-        what = f"the API server cannot be reached: {error.message}"
-        if error.status is not None:
-            what = f"the API server cannot be read: {error.message}"
-        return CollectError(what, where=where, remedy=remedy, reason=error.reason)
+    def _custom_kinds(self, found: Discovery | None) -> list[Kind]:
+        """The custom kinds to list. Those that are not served hold nothing: no object of them can
+        take effect.
+        """
+        planned = plan(found)
+        for kind in planned.not_served:
+            self._covered(kind.scope, 0)
+        for kind, versions in planned.too_new:
+            self._too_new(kind, versions)
+        constraints = constraints_alone(self.api) if found is None else found
+        kinds = list(constraint_kinds(constraints))
+        failure = constraints.unread.get(CONSTRAINTS)
+        if failure is not None:
+            remedy = remedy_for(failure, _rule_for(f"/apis/{CONSTRAINTS}/*"))
+            self._gap(CONSTRAINTS, failure.reason, failure.message, remedy)
+        elif not kinds:
+            self._covered(CONSTRAINTS, 0)
+        return [*planned.listed, *kinds]
 
     def _identity(self) -> Json | ApiError:
         """Ask who we are: authentication.k8s.io/v1 from Kubernetes 1.28 on, v1beta1 from 1.27."""
@@ -177,14 +179,29 @@ class _Cluster:
         for version in ("v1", "v1beta1"):
             body = {"apiVersion": f"{_AUTHENTICATION}/{version}", "kind": "SelfSubjectReview"}
             path = f"/apis/{_AUTHENTICATION}/{version}/{_IDENTITY_SCOPE}"
-            answer = _tried(partial(self.api.post, path, body))
+            answer = _tried(partial(self.api.review_self, path, body))
             if not isinstance(answer, ApiError) or answer.status != 404:
                 break
         return answer
 
-    def _take(self, listing: Listing, served: Mapping[str, list[str]]) -> None:
-        """Turn a listing into resources, coverage and gaps."""
-        kind, failure = listing.kind, listing.failure
+    def _take_listings(self, served: Mapping[str, Sequence[str]]) -> None:
+        """Turn listings into resources, coverage and gaps. Several kinds may fill one scope: it
+        was read to its end only when all of them were.
+        """
+        counts: dict[str, int] = {}
+        hidden = {gap.scope for gap in self.harvest.gaps}
+        for listing in self.listings:
+            self._take(listing)
+            scope = listing.kind.scope
+            counts[scope] = counts.get(scope, 0) + len(listing.resources)
+            if listing.failure is not None and self._take_failure(listing, listing.failure, served):
+                hidden.add(scope)
+        for scope, count in counts.items():
+            if scope not in hidden:
+                self._covered(scope, count)
+
+    def _take(self, listing: Listing) -> None:
+        kind = listing.kind
         self.harvest.resources.extend(listing.resources)
         for namespace, name, what in listing.malformed:
             self.harvest.gap(
@@ -196,46 +213,50 @@ class _Cluster:
                 namespace=namespace,
                 name=name,
             )
-        if failure is None:
-            self._covered(kind.scope, len(listing.resources))
-            return
-        if listing.absent and failure.from_api:
-            versions = served.get(kind.group, [])
-            if not versions or set(versions) & set(kind.versions):
-                # An API that is not served holds nothing: no object of it can take effect.
-                self._covered(kind.scope, 0)
-                return
-            detail = f"served only as {', '.join(versions)}, which this version does not read"
-            self._gap(kind.scope, Reason.ABSENT, detail, "use a newer version of auditor")
-            return
-        part = f"; {len(listing.resources)} were read before" if listing.resources else ""
-        self._gap(
-            kind.scope, failure.reason, failure.message + part, remedy_for(failure, kind.rule)
-        )
 
-    def _take_groups(self, answer: Json | ApiError) -> dict[str, list[str]]:
-        """Keep what the server serves; return the versions of each API group."""
+    def _take_failure(
+        self, listing: Listing, failure: ApiError, served: Mapping[str, Sequence[str]]
+    ) -> bool:
+        """Note why a list did not come to its end; return whether that hides anything."""
+        kind = listing.kind
+        if listing.absent and failure.from_api:
+            versions = served.get(kind.group, ())
+            if kind.custom or not versions or set(versions) & set(kind.versions):
+                # An API that is not served holds nothing: no object of it can take effect.
+                return False
+            self._too_new(kind, versions)
+            return True
+        part = f"; {len(listing.resources)} were read before" if listing.resources else ""
+        which = f"{kind.name}: " if kind.group == CONSTRAINTS else ""
+        self._gap(
+            kind.scope,
+            failure.reason,
+            which + failure.message + part,
+            remedy_for(failure, kind.rule),
+        )
+        return True
+
+    def _too_new(self, kind: Kind, versions: Sequence[str]) -> None:
+        detail = f"served only as {', '.join(versions)}, which this version does not read"
+        self._gap(kind.scope, Reason.ABSENT, detail, "use a newer version of auditor")
+
+    def _take_groups(self, answer: Discovery | ApiError) -> Discovery | None:
+        """Keep what the server serves; None where it did not say."""
         if isinstance(answer, ApiError):
-            rule = '{nonResourceURLs: ["/apis"], verbs: ["get"]}'
-            remedy = remedy_for(answer, f"add to the auditor's ClusterRole: - {rule}")
+            remedy = remedy_for(answer, _rule_for("/apis"))
             self._gap(_GROUPS_SCOPE, answer.reason, answer.message, remedy)
-            return {}
-        served: dict[str, list[str]] = {}
-        groups = answer.get("groups") if isinstance(answer, Mapping) else None
-        for group in groups if isinstance(groups, list) else ():
-            name = str(group.get("name"))
-            served[name] = [str(item.get("version")) for item in group.get("versions") or ()]
-            body = {"versions": served[name]}
+            return None
+        for name, versions in answer.groups.items():
+            body = {"versions": list(versions)}
             self.harvest.resources.append(
                 Resource(SOURCE, self.target, "APIGroup", None, name, body)
             )
-        self._covered(_GROUPS_SCOPE, len(served))
-        return served
+        self._covered(_GROUPS_SCOPE, len(answer.groups))
+        return answer
 
     def _take_version(self, answer: Json | ApiError) -> None:
         if isinstance(answer, ApiError):
-            rule = '{nonResourceURLs: ["/version"], verbs: ["get"]}'
-            remedy = remedy_for(answer, f"add to the auditor's ClusterRole: - {rule}")
+            remedy = remedy_for(answer, _rule_for("/version"))
             self._gap("version", answer.reason, answer.message, remedy)
         elif isinstance(answer, Mapping):
             for fact, field in (("version", "gitVersion"), ("platform", "platform")):
@@ -261,8 +282,23 @@ class _Cluster:
         )
         self._covered(_IDENTITY_SCOPE, 1)
 
-    def _count(self, listings: list[Listing]) -> None:
-        for listing in listings:
+    def _probe(self, probes: Probes) -> None:
+        """Ask admission about pods, in every namespace that was read."""
+        self.progress.step(SOURCE, "admission probes")
+        answers = probe(
+            self.api,
+            probes,
+            [item.name for item in self.harvest.resources if item.kind == "Namespace"],
+            version=self.facts.get("version", ""),
+            parallel=self.config.parallel,
+        )
+        hidden = next((gap for gap in self.harvest.gaps if gap.scope == "namespaces"), None)
+        count = take_answers(answers, probes, self.target, self.harvest, hidden)
+        self.facts["admission probes"] = f"{count} answers to dry runs of pods, none stored"
+        self.progress.step(SOURCE, "admission probes", count)
+
+    def _count(self) -> None:
+        for listing in self.listings:
             if listing.kind.scope in _COUNTED and listing.failure is None:
                 self.facts[listing.kind.scope] = str(len(listing.resources))
         self.facts["server"] = self.connection.host
@@ -280,6 +316,12 @@ class _Cluster:
 _COUNTED = frozenset({"nodes", "namespaces", "pods"})
 
 
+def _rule_for(path: str) -> str:
+    """The RBAC rule for a path that is no resource; every authenticated user has it by default."""
+    rule = f'{{nonResourceURLs: ["{path}"], verbs: ["get"]}}'
+    return f"add to the auditor's ClusterRole: - {rule}"
+
+
 def remedy_for(failure: ApiError, rule: str) -> str:
     """What mends a failed call; `rule` is what to grant where it was forbidden."""
     if failure.reason is Reason.FORBIDDEN:
@@ -295,7 +337,7 @@ def remedy_for(failure: ApiError, rule: str) -> str:
     return "audit again; if it stays, see the API server's log"
 
 
-def _tried(call: Callable[[], Json]) -> Json | ApiError:
+def _tried(call: Callable[[], T]) -> T | ApiError:
     try:
         return call()
     except ApiError as error:

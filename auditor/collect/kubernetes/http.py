@@ -7,6 +7,7 @@ models are not used, because they cost ten times the transfer.
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 import time
 from collections.abc import Mapping
@@ -42,6 +43,10 @@ MAX_ANSWER = 512 * 1024**2
 
 CONNECT_SECONDS = 10.0
 """Longest wait for a connection; an API server that takes longer is not there."""
+
+_REVIEW = re.compile(r"/apis/authentication\.k8s\.io/v1(?:beta1)?/selfsubjectreviews")
+_PODS = re.compile(r"/api/v1/namespaces/[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?/pods")
+_DRY_RUN = {"dryRun": "All"}
 
 _CHUNK = 256 * 1024
 _MAX_MESSAGE = 300
@@ -97,9 +102,29 @@ class Api:
         url = f"{path}?{urlencode(query)}" if query else path
         return self._call("GET", url, None, accept, attempts)
 
-    def post(self, path: str, body: Mapping[str, Json]) -> Json:
-        """Return the answer to a POST of a review, which stores nothing. Raises `ApiError`."""
-        return self._call("POST", path, orjson.dumps(body), "application/json", None)
+    def review_self(self, path: str, body: Mapping[str, Json]) -> Json:
+        """Ask who we are: the answer to a POST that stores nothing. Raises `ApiError`."""
+        return self._post(path, {}, body, None)
+
+    def dry_run_pod(self, namespace: str, pod: Mapping[str, Json], attempts: int) -> Json:
+        """Ask what would become of a pod: the answer to its creation as a dry run.
+
+        Nothing is stored: `dryRun=All` goes with it, always. Raises `ApiError` for a refusal, too.
+        """
+        return self._post(f"/api/v1/namespaces/{namespace}/pods", _DRY_RUN, pod, attempts)
+
+    def _post(
+        self, path: str, query: Mapping[str, str], body: Mapping[str, Json], attempts: int | None
+    ) -> Json:
+        """The one place that sends a body. It lets two things through and nothing else, so that
+        no mistake elsewhere can write to a cluster. Raises `ValueError` for any other.
+        """
+        is_review = bool(_REVIEW.fullmatch(path)) and not query
+        is_dry_run = bool(_PODS.fullmatch(path)) and query == {"dryRun": "All"}
+        if not (is_review or is_dry_run):
+            raise ValueError(f"an audit does not POST to {path}")
+        url = f"{path}?{urlencode(query)}" if query else path
+        return self._call("POST", url, orjson.dumps(body), "application/json", attempts)
 
     def _call(
         self, method: str, url: str, body: bytes | None, accept: str, attempts: int | None
@@ -114,6 +139,11 @@ class Api:
             reraise=True,
         )
         return tries(self._once, method, url, body, accept)
+
+    @property
+    def deadline(self) -> Deadline:
+        """When everything must have been read."""
+        return self._deadline
 
     def _worth_another_try(self, error: BaseException) -> bool:
         if not isinstance(error, ApiError) or not error.transient:

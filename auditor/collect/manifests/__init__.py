@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from auditor.collect.base import Harvest
-from auditor.collect.kubernetes.kinds import KINDS
+from auditor.collect.kubernetes.kinds import CONSTRAINTS, CUSTOM_KINDS, KINDS
 from auditor.collect.manifests.documents import Item, documents
 from auditor.collect.objects import SpecPool, resource_from
-from auditor.evaluate import MANIFESTS, SCOPES
+from auditor.collect.probes import KIND as PROBE
 from auditor.model import Json, Reason, Target
+from auditor.scopes import MANIFESTS, SCOPES
 
 TARGET = "files"
 MAX_BYTES = 64 * 1024**2
@@ -30,46 +31,36 @@ _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 _DETAIL = "manifests show only what they hold"
 _RENDER = "render it first: helm template … | auditor check manifest -"
 
-_SCOPE_OF = {kind.name: kind.scope for kind in KINDS}
-_CLUSTER_WIDE = frozenset(
-    {
-        "APIService",
-        "CSIDriver",
-        "CertificateSigningRequest",
-        "ClusterRole",
-        "ClusterRoleBinding",
-        "CustomResourceDefinition",
-        "IngressClass",
-        "MutatingWebhookConfiguration",
-        "Namespace",
-        "Node",
-        "PersistentVolume",
-        "PriorityClass",
-        "RuntimeClass",
-        "StorageClass",
-        "ValidatingAdmissionPolicy",
-        "ValidatingAdmissionPolicyBinding",
-        "ValidatingWebhookConfiguration",
-    }
-)
+_KINDS = {(kind.group, kind.name): kind for kind in (*KINDS, *CUSTOM_KINDS)}
+_NAMESPACED = frozenset(kind.name for kind in KINDS if not kind.cluster_wide)
+_MADE_HERE = frozenset({"APIGroup", PROBE, "SelfSubjectReview"})
+"""Kinds that only a collector of live clusters makes: a file that holds one proves nothing."""
+
 _NOT_OBJECTS = frozenset({"kustomize.config.k8s.io", "skaffold"})
 """API groups of files that steer tools and are never applied."""
 
 # All that decides about another object: what a manifest does not show may still be there.
 _RELATIONS = (
+    "apigroups",
     "clusterrolebindings",
     "clusterroles",
+    CONSTRAINTS,
+    "csidrivers",
+    "customresourcedefinitions",
     "limitranges",
     "mutatingwebhookconfigurations",
     "namespaces",
     "networkpolicies",
+    "nodes",
     "pods",
+    "resourcequotas",
     "rolebindings",
     "roles",
     "serviceaccounts",
     "validatingadmissionpolicies",
     "validatingadmissionpolicybindings",
     "validatingwebhookconfigurations",
+    *(kind.scope for kind in CUSTOM_KINDS),
 )
 
 
@@ -174,7 +165,7 @@ class _Reader:
             self._gap(origin, Reason.MALFORMED, detail, "correct the object")
             return
         self.harvest.resources.append(resource)
-        self.counts[_SCOPE_OF.get(resource.kind, resource.kind.lower() + "s")] += 1
+        self.counts[_scope_of(body, resource.kind)] += 1
 
     def finish(self) -> Harvest:
         """Say what was read to its end, and what no manifest can show."""
@@ -205,17 +196,31 @@ def _is_object(value: Json) -> bool:
     version, kind = value.get("apiVersion"), value.get("kind")
     if not (isinstance(version, str) and version and isinstance(kind, str) and kind):
         return False
-    return version.partition("/")[0] not in _NOT_OBJECTS
+    return version.partition("/")[0] not in _NOT_OBJECTS and kind not in _MADE_HERE
+
+
+def _group_of(body: Json) -> str:
+    return str(body["apiVersion"]).rpartition("/")[0]
+
+
+def _scope_of(body: Json, name: str) -> str:
+    """The scope that an object fills; `name` is what its kind is called here."""
+    group = _group_of(body)
+    if group == CONSTRAINTS:
+        return CONSTRAINTS
+    kind = _KINDS.get((group, body["kind"]))
+    return kind.scope if kind is not None else name.lower() + "s"
 
 
 def _with_namespace(body: Json) -> dict[str, Json]:
-    """An object as `kubectl apply` would place it: in `default` where it names no namespace."""
-    metadata = body.get("metadata")
-    if (
-        body["kind"] not in _SCOPE_OF
-        or body["kind"] in _CLUSTER_WIDE
-        or not isinstance(metadata, dict)
-        or metadata.get("namespace")
-    ):
+    """An object as `kubectl apply` would place it: in `default` where it names no namespace.
+
+    Of a kind that is not known here nobody can say whether it stands in a namespace at all; old
+    groups of known ones (`extensions`) had the same kinds.
+    """
+    kind, metadata = body["kind"], body.get("metadata")
+    known = _KINDS.get((_group_of(body), kind))
+    in_namespace = kind in _NAMESPACED if known is None else not known.cluster_wide
+    if not in_namespace or not isinstance(metadata, dict) or metadata.get("namespace"):
         return dict(body)
     return {**body, "metadata": {**metadata, "namespace": "default"}}

@@ -11,35 +11,96 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from auditor.collect.objects.custom import reduce_other
 from auditor.collect.objects.metadata import prune_metadata
 from auditor.collect.objects.podspec import SpecPool
-from auditor.collect.objects.reduce import REDUCERS, reduce_other, reduce_pod
+from auditor.collect.objects.reduce import REDUCERS, reduce_pod
 from auditor.model import Json, Resource
 
 __all__ = ["SpecPool", "resource_from"]
 
+_RBAC = frozenset({"rbac.authorization.k8s.io"})
+_ADMISSION = frozenset({"admissionregistration.k8s.io"})
+_CORE = frozenset({""})
+_APPS = frozenset({"apps", "extensions"})
+
 _GROUPS: Mapping[str, frozenset[str]] = {
-    "ConfigMap": frozenset({""}),
-    "CronJob": frozenset({"batch"}),
-    "DaemonSet": frozenset({"apps", "extensions"}),
-    "Deployment": frozenset({"apps", "extensions"}),
-    "Ingress": frozenset({"networking.k8s.io", "extensions"}),
-    "Job": frozenset({"batch"}),
-    "Namespace": frozenset({""}),
-    "NetworkPolicy": frozenset({"networking.k8s.io", "extensions"}),
-    "Node": frozenset({""}),
-    "Pod": frozenset({""}),
-    "PodTemplate": frozenset({""}),
-    "ReplicaSet": frozenset({"apps", "extensions"}),
-    "ReplicationController": frozenset({""}),
-    "Secret": frozenset({""}),
-    "Service": frozenset({""}),
-    "ServiceAccount": frozenset({""}),
+    **dict.fromkeys(
+        (
+            "ConfigMap",
+            "LimitRange",
+            "Namespace",
+            "Node",
+            "PersistentVolume",
+            "Pod",
+            "PodTemplate",
+            "ReplicationController",
+            "ResourceQuota",
+            "Secret",
+            "Service",
+            "ServiceAccount",
+        ),
+        _CORE,
+    ),
+    **dict.fromkeys(("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"), _RBAC),
+    **dict.fromkeys(
+        (
+            "MutatingWebhookConfiguration",
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
+            "ValidatingWebhookConfiguration",
+        ),
+        _ADMISSION,
+    ),
+    **dict.fromkeys(("DaemonSet", "Deployment", "ReplicaSet"), _APPS),
     "StatefulSet": frozenset({"apps"}),
-} | dict.fromkeys(
-    ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"),
-    frozenset({"rbac.authorization.k8s.io"}),
-)
+    **dict.fromkeys(("CronJob", "Job"), frozenset({"batch"})),
+    **dict.fromkeys(("CSIDriver", "StorageClass"), frozenset({"storage.k8s.io"})),
+    "CertificateSigningRequest": frozenset({"certificates.k8s.io"}),
+    "CustomResourceDefinition": frozenset({"apiextensions.k8s.io"}),
+    "Ingress": frozenset({"networking.k8s.io", "extensions"}),
+    "NetworkPolicy": frozenset({"networking.k8s.io", "extensions"}),
+    "PodDisruptionBudget": frozenset({"policy"}),
+    "SelfSubjectReview": frozenset({"authentication.k8s.io"}),
+    # Kinds of custom resources that are judged. Of those that share a name the one that decides
+    # most has it to itself.
+    **dict.fromkeys(("ClusterPolicy", "Policy", "PolicyException"), frozenset({"kyverno.io"})),
+    **dict.fromkeys(
+        (
+            "ImageValidatingPolicy",
+            "NamespacedImageValidatingPolicy",
+            "NamespacedValidatingPolicy",
+            "ValidatingPolicy",
+        ),
+        frozenset({"policies.kyverno.io"}),
+    ),
+    "ConstraintTemplate": frozenset({"templates.gatekeeper.sh"}),
+    "Config": frozenset({"config.gatekeeper.sh"}),
+    "ClusterImagePolicy": frozenset({"policy.sigstore.dev"}),
+    **dict.fromkeys(
+        ("NamespacedPolicy", "NamespacedVerifier", "Verifier"),
+        frozenset({"config.ratify.deislabs.io"}),
+    ),
+    **dict.fromkeys(
+        ("CiliumClusterwideNetworkPolicy", "CiliumNetworkPolicy"), frozenset({"cilium.io"})
+    ),
+    "GlobalNetworkPolicy": frozenset({"crd.projectcalico.org", "projectcalico.org"}),
+    **dict.fromkeys(
+        ("AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy"),
+        frozenset({"policy.networking.k8s.io"}),
+    ),
+    **dict.fromkeys(
+        ("ClusterExternalSecret", "ClusterSecretStore", "ExternalSecret", "SecretStore"),
+        frozenset({"external-secrets.io"}),
+    ),
+    "SecretProviderClass": frozenset({"secrets-store.csi.x-k8s.io"}),
+    **dict.fromkeys(
+        ("VaultDynamicSecret", "VaultStaticSecret"), frozenset({"secrets.hashicorp.com"})
+    ),
+    "SealedSecret": frozenset({"bitnami.com"}),
+}
+"""Whose a kind's name is. A kind of any other group that shares it is called `Kind.<group>`, so
+that no rule for the one judges the other: Calico has a `NetworkPolicy` of its own."""
 
 
 def resource_from(
@@ -54,7 +115,7 @@ def resource_from(
     """Turn a decoded Kubernetes object into a `Resource` with a lean, harmless body.
 
     `specs` shares equal pod specs among the pods of one target. A kind that only shares its name
-    with one of Kubernetes' own (`Service` of Knative) is called `Service.<group>`.
+    with one that rules speak of (`Service` of Knative) is called `Service.<group>`.
 
     Raises `ValueError`, with the place in words, for a body that no API server would hold.
     """

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
+from auditor.collect.objects.certificates import subject_of
+from auditor.collect.objects.custom import CUSTOM_REDUCERS
 from auditor.collect.objects.metadata import Reducer, prune_metadata
 from auditor.collect.objects.podspec import SpecPool, as_text, listed, prune_pod_spec, summary_of
 from auditor.collect.secrets import detect, redact
@@ -212,33 +214,34 @@ def _spec(body: Mapping[str, Json]) -> dict[str, Json]:
     return {"spec": spec}
 
 
-def reduce_other(body: Mapping[str, Json]) -> dict[str, Json]:
-    """Anything else, a custom resource above all: all its text goes through `redact`."""
+def _signing_request(body: Mapping[str, Json]) -> dict[str, Json]:
+    """Who asks for a certificate, for whom, and what became of it; neither the request itself nor
+    the certificate, and not `extra`, which holds the asker's own session.
+    """
+    spec, status = body.get("spec"), body.get("status")
+    if not isinstance(spec, Mapping):
+        raise ValueError("spec is not an object")
+    status = status if isinstance(status, Mapping) else {}
     return {
-        str(key): _redacted(value, str(key))
-        for key, value in body.items()
-        if key not in {"apiVersion", "kind", "metadata", "status"}
+        "subject": subject_of(spec.get("request")),
+        "spec": {
+            key: spec[key]
+            for key in ("signerName", "username", "groups", "usages", "expirationSeconds")
+            if spec.get(key) is not None
+        },
+        "status": {
+            "conditions": [
+                {"type": as_text(item.get("type"))}
+                for item in status.get("conditions") or ()
+                if isinstance(item, Mapping)
+            ],
+            "certificate": bool(status.get("certificate")),
+        },
     }
 
 
-def _redacted(value: Json, key: str | None) -> Json:
-    if isinstance(value, str):
-        return redact(value, key)[0]
-    if isinstance(value, Mapping):
-        # {"name": "TOKEN", "value": "…"}: the name that counts stands beside the value.
-        named = value.get("name") if isinstance(value.get("value"), str) else None
-        return {
-            str(field): _redacted(
-                item, named if field == "value" and isinstance(named, str) else str(field)
-            )
-            for field, item in value.items()
-        }
-    if isinstance(value, list):
-        return [_redacted(item, key) for item in value]
-    return value
-
-
 REDUCERS: Mapping[str, Reducer] = {
+    **CUSTOM_REDUCERS,
     **dict.fromkeys(TEMPLATE_PATHS, _workload),
     "ReplicaSet": _replicaset,
     "Pod": reduce_pod,
@@ -254,9 +257,10 @@ REDUCERS: Mapping[str, Reducer] = {
     "ValidatingWebhookConfiguration": _webhooks,
     "MutatingWebhookConfiguration": _webhooks,
     "CustomResourceDefinition": _crd,
+    "CertificateSigningRequest": _signing_request,
     **dict.fromkeys(
         (
-            "CertificateSigningRequest",
+            "CSIDriver",
             "Ingress",
             "LimitRange",
             "NetworkPolicy",
