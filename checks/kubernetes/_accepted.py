@@ -10,8 +10,12 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 from auditor.model import Json, Resource, View
+from checks.kubernetes._platform import platform_reason
 from checks.kubernetes._pods import objects
 from checks.kubernetes._scopes import is_system
+
+WORKLOAD_SETTINGS = ("accepted_workloads", "system_namespaces")
+"""The settings that decide what `accepted_workload` says."""
 
 
 def subject_name(subject: Resource) -> str:
@@ -33,16 +37,17 @@ def accepted_workload(check_id: str, workload: Resource, view: View) -> str | No
     """Why a workload may do what a check fails.
 
     By `[rules] accepted_workloads`, or because it is a known component of the platform in a
-    system namespace that needs just this (`PLATFORM`).
+    system namespace that cannot do without just this (see `checks.kubernetes._platform`).
     """
-    name = f"{workload.namespace}/{workload.kind}/{workload.name}"
-    stated = _reason(view, "accepted_workloads", "workload", name, check_id)
-    if stated is not None or not is_system(workload.namespace, view):
-        return stated
-    for pattern, checks, reason in PLATFORM:
-        if check_id in checks and fnmatchcase(f"{workload.kind}/{workload.name}", pattern):
-            return f"a component of the platform: {reason}"
-    return None
+    if view.settings.get("accepted_workloads"):
+        name = f"{workload.namespace}/{workload.kind}/{workload.name}"
+        stated = _reason(view, "accepted_workloads", "workload", name, check_id)
+        if stated is not None:
+            return stated
+    if not is_system(workload.namespace, view):
+        return None
+    reason = platform_reason(check_id, workload)
+    return None if reason is None else f"a component of the platform: {reason}"
 
 
 def _reason(view: View, setting: str, field: str, name: str, check_id: str) -> str | None:
@@ -58,7 +63,3 @@ def _covers(entry: Mapping[str, Json], check_id: str) -> bool:
         fnmatchcase(check_id, str(pattern))
         for pattern in (patterns if isinstance(patterns, list) else ())
     )
-
-
-PLATFORM: tuple[tuple[str, frozenset[str], str], ...] = ()
-"""`Kind/name` pattern of a component, the checks that it cannot pass, and why."""

@@ -16,11 +16,11 @@ RoleKey = tuple[str, str | None, str]
 """Kind, namespace and name of a role; the namespace of a ClusterRole is None."""
 
 CLUSTER_ADMIN: RoleKey = ("ClusterRole", None, "cluster-admin")
-MASTERS = "Group:system:masters"
 
-_ALL_VERBS = frozenset(
+ALL_VERBS = frozenset(
     {"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}
 )
+"""The verbs that the API server has for objects; all of them by name amount to every verb."""
 
 SHIPPED_WITH_WILDCARD = frozenset(
     {
@@ -104,41 +104,9 @@ def _bindings_of_roles(view: View) -> dict[RoleKey, list[str]]:
     return found
 
 
-def account_bindings(view: View) -> Mapping[tuple[str, str], list[str]]:
-    """For each service account, by namespace and name, the bindings that name it."""
-    return view.index(_account_bindings)
-
-
-def _account_bindings(view: View) -> dict[tuple[str, str], list[str]]:
-    found: dict[tuple[str, str], list[str]] = {}
-    for kind in ("ClusterRoleBinding", "RoleBinding"):
-        for binding in view.of_kind(kind):
-            for subject in objects(binding.body.get("subjects")):
-                named = subject_name(subject, binding).split(":")
-                if named[0] == "ServiceAccount" and len(named) == 3:
-                    role = "/".join(filter(None, role_key(binding)))
-                    text = f"{shown_name(binding)} to {role}"
-                    found.setdefault((named[1], named[2]), []).append(text)
-    return found
-
-
 def shown_name(resource: Resource) -> str:
     """`Kind/name`, or `Kind/namespace/name`."""
     return "/".join(filter(None, (resource.kind, resource.namespace, resource.name)))
-
-
-def subject_name(subject: Mapping[str, Json], binding: Resource) -> str:
-    """A subject as `[rules] accepted_subjects` writes it.
-
-    `Group:name`, `User:name` or `ServiceAccount:namespace:name`; a user name of a service account
-    is that account, as the authorizer sees it.
-    """
-    kind, name = str(subject.get("kind")), str(subject.get("name"))
-    if kind == "ServiceAccount":
-        return f"{kind}:{subject.get('namespace') or binding.namespace or ''}:{name}"
-    if kind == "User" and name.startswith("system:serviceaccount:") and name.count(":") == 3:
-        return "ServiceAccount:" + name.removeprefix("system:serviceaccount:")
-    return f"{kind}:{name}"
 
 
 def amounts_to_admin(role: Resource) -> bool:
@@ -151,7 +119,7 @@ def amounts_to_admin(role: Resource) -> bool:
         everything = "*" in words(rule, "apiGroups") and "*" in words(rule, "resources")
         if everything and not rule.get("resourceNames"):
             verbs |= words(rule, "verbs")
-    return "*" in verbs or verbs >= _ALL_VERBS
+    return "*" in verbs or verbs >= ALL_VERBS
 
 
 def words(rule: Mapping[str, Json], key: str) -> set[str]:

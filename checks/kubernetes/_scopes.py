@@ -9,14 +9,15 @@ EVERYTHING = "*"
 
 
 def gap_of(view: View, *scopes: str, name: str | None = None) -> Gap | None:
-    """The first gap that hides any of the scopes, or None when all were read to their end.
+    """A gap that hides the first of the scopes that is hidden, or None when all were read.
 
     With a `name`, gaps of other single objects do not count.
     """
-    for gap in view.gaps:
-        narrow = gap.name is not None and name is not None and gap.name != name
-        if gap.scope in (*scopes, EVERYTHING) and not narrow:
-            return gap
+    for scope in (EVERYTHING, *scopes):
+        for gap in view.gaps:
+            narrow = gap.name is not None and name is not None and gap.name != name
+            if gap.scope == scope and not narrow:
+                return gap
     return None
 
 

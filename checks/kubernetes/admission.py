@@ -1,25 +1,58 @@
-"""Whether the cluster would refuse a privileged pod: the admission side of pod security."""
+"""Whether namespaces enforce pod security at all, and refuse privileged pods.
+
+That no pod breaks a rule today says nothing about tomorrow: the checks here and in
+`admission_host` and `admission_containers` ask what would refuse one. How that is decided is the
+same for all of them and stands in `_admission`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
-from auditor.model import (
-    Json,
-    Resource,
-    Verdict,
-    View,
-    failed,
-    not_applicable,
-    passed,
-    review,
-)
+from auditor.model import Resource, Verdict, View
 from auditor.registry import check
-from checks.kubernetes._pods import mapping, objects, some
-from checks.kubernetes._scopes import is_system, namespace_labels, selects
+from checks.kubernetes._admission.decide import NEEDS, judged, mechanism
 
-ENFORCE = "pod-security.kubernetes.io/enforce"
-_LEVELS = ("baseline", "restricted")
+
+@check(
+    id="k8s-pod-security-mechanism",
+    title="Every namespace enforces some pod security",
+    severity="high",
+    applies_to="kubernetes/Namespace",
+    needs=NEEDS,
+    settings=("system_namespaces",),
+)
+def pod_security_mechanism(namespace: Resource, view: View) -> Iterator[Verdict]:
+    """Looks for anything that refuses insecure pods in each namespace that is not the platform's.
+
+    Why: Without admission control, whoever may create a pod in a namespace, or a Deployment that
+    creates one, may ask for the node's processes, network and files, and owns the node.
+
+    Rule: Passes when something refuses at least one of the pods that the other admission checks
+    ask about: Pod Security Admission by the label `pod-security.kubernetes.io/enforce` (baseline
+    or restricted; an invalid value counts as restricted, as in the API server), a
+    ValidatingAdmissionPolicy bound with Deny, a Kyverno policy that enforces, a Gatekeeper
+    constraint with the action deny. Which rules it enforces the other checks say. With
+    `--probe-admission` the API server's own answer to a dry run counts instead. Labels to warn or
+    audit refuse nothing. Gives a review when the only thing that is asked about pods is a webhook
+    or a policy whose answer cannot be computed. Fails when there is nothing. Does not apply to
+    `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown when policies or
+    webhooks could not be read and the label does not answer.
+
+    The API server's AdmissionConfiguration may set a default level and exempt users, namespaces
+    and runtime classes, and its flags may switch the plugin off. None of that can be read from
+    outside: state the level on the namespace, and use `--probe-admission`.
+
+    Fix: Label the namespace; `warn` first shows what would be refused:
+
+        metadata:
+          labels:
+            pod-security.kubernetes.io/enforce: baseline
+            pod-security.kubernetes.io/warn: restricted
+
+    Source: CIS Kubernetes 5.2.1; Pod Security Admission; Pod Security Standards.
+    """
+    yield from mechanism(namespace, view)
 
 
 @check(
@@ -27,102 +60,32 @@ _LEVELS = ("baseline", "restricted")
     title="Every namespace refuses privileged pods",
     severity="high",
     applies_to="kubernetes/Namespace",
-    needs=(
-        "validatingadmissionpolicies",
-        "validatingadmissionpolicybindings",
-        "validatingwebhookconfigurations",
-    ),
+    needs=NEEDS,
     settings=("system_namespaces",),
 )
 def privileged_admission(namespace: Resource, view: View) -> Iterator[Verdict]:
-    """Looks at what would refuse a privileged pod in each namespace that is not the platform's.
+    """Looks at what would refuse a privileged container in each namespace.
 
     Why: That no pod is privileged today says nothing about tomorrow: whoever may create pods in
     a namespace without admission control may create a privileged one, and owns the node.
 
-    Rule: Passes when the label `pod-security.kubernetes.io/enforce` is baseline or restricted.
-    Gives a review when it is not, but a ValidatingAdmissionPolicy bound with Deny, or a
-    validating webhook, is asked about pods of this namespace: what those refuse a person must
-    judge. Fails when there is neither. A default in the API server's own configuration file
-    cannot be read from outside; state the level on the namespace. Namespaces in `[rules]
-    system_namespaces` are not asked. Unknown when admission policies or webhooks could not be
-    listed and no label answers.
+    Rule: Asks about pods whose container, or init container, is privileged and that are in order
+    otherwise. Passes when each is refused, by Pod Security Admission (`enforce` baseline or
+    restricted), a ValidatingAdmissionPolicy bound with Deny, a Kyverno policy that enforces or a
+    Gatekeeper constraint with the action deny. Fails when one is admitted, and names it. Gives a
+    review when that depends on a webhook or policy whose answer cannot be computed, or on one that
+    refuses even a pod that breaks no rule. With `--probe-admission` the API server's answer to a
+    dry run counts instead. A pod that a mutating webhook would mend is not mended here. Does not
+    apply to `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown when
+    policies or webhooks could not be read and nothing that was read refuses the pods.
 
     Fix: Label the namespace; `warn` first shows what would be refused:
 
         metadata:
           labels:
-            pod-security.kubernetes.io/enforce: restricted
+            pod-security.kubernetes.io/enforce: baseline
             pod-security.kubernetes.io/enforce-version: latest
 
-    Source: CIS Kubernetes 5.2.1 and 5.2.2; Pod Security Admission.
+    Source: CIS Kubernetes 5.2.2; Pod Security Standards, baseline, "Privileged Containers".
     """
-    if is_system(namespace.name, view):
-        yield not_applicable("a system namespace: the rule speaks of the others")
-        return
-    path = f"metadata.labels[{ENFORCE}]"
-    labels = namespace_labels(namespace)
-    level = labels.get(ENFORCE)
-    if level in _LEVELS:
-        version = labels.get(f"{ENFORCE}-version", "latest")
-        yield passed(path, f"{level}, version {version}", stands=True)
-        return
-    observed = "not set" if level is None else level
-    others = [*_policies(namespace, view), *_webhooks(namespace, view)]
-    if others:
-        yield review(
-            path, f"{observed}; asked about pods: {some(others)}", "baseline or restricted"
-        )
-    else:
-        detail = f"{observed}, and no admission policy or webhook is asked about pods here"
-        yield failed(path, detail, "baseline or restricted", stands=False)
-
-
-def _policies(namespace: Resource, view: View) -> Iterator[str]:
-    """The ValidatingAdmissionPolicies that are bound with Deny and match pods of a namespace."""
-    policies = {policy.name: policy for policy in view.of_kind("ValidatingAdmissionPolicy")}
-    labels = namespace_labels(namespace)
-    for binding in view.of_kind("ValidatingAdmissionPolicyBinding"):
-        policy = policies.get(str(binding.spec.get("policyName")))
-        if policy is None or "Deny" not in (binding.spec.get("validationActions") or ()):
-            continue
-        constraints = mapping(policy.spec.get("matchConstraints"))
-        narrowed = mapping(binding.spec.get("matchResources"))
-        rules = objects(constraints.get("resourceRules"))
-        also = objects(narrowed.get("resourceRules"))
-        if (
-            _matches_pods(rules)
-            and (not also or _matches_pods(also))
-            and selects(constraints.get("namespaceSelector"), labels)
-            and selects(narrowed.get("namespaceSelector"), labels)
-        ):
-            yield f"ValidatingAdmissionPolicy {policy.name} (bound by {binding.name})"
-
-
-def _webhooks(namespace: Resource, view: View) -> Iterator[str]:
-    """The validating webhooks that are asked about pods of a namespace."""
-    labels = namespace_labels(namespace)
-    for configuration in view.of_kind("ValidatingWebhookConfiguration"):
-        for hook in objects(configuration.body.get("webhooks")):
-            if _matches_pods(objects(hook.get("rules"))) and selects(
-                hook.get("namespaceSelector"), labels
-            ):
-                policy = hook.get("failurePolicy") or "Fail"
-                yield f"webhook {hook.get('name')} (failurePolicy {policy})"
-
-
-def _matches_pods(rules: Sequence[Mapping[str, Json]]) -> bool:
-    """Whether any rule of an admission configuration covers the creation of pods."""
-    return any(
-        {"", "*"} & _words(rule, "apiGroups")
-        and {"v1", "*"} & _words(rule, "apiVersions")
-        and {"pods", "*", "*/*"} & _words(rule, "resources")
-        and {"CREATE", "*"} & _words(rule, "operations")
-        and rule.get("scope") != "Cluster"
-        for rule in rules
-    )
-
-
-def _words(rule: Mapping[str, Json], key: str) -> set[str]:
-    listed = rule.get(key)
-    return {str(item) for item in listed} if isinstance(listed, list) else set()
+    yield from judged("k8s-privileged-container", namespace, view)

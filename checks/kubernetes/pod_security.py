@@ -1,19 +1,26 @@
-"""What a container may do to its node: privilege, escalation, capabilities, the engine's socket."""
+"""How far a container is confined: privilege, escalation, host processes, what it sees of /proc."""
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from auditor.model import Json, Resource, Verdict, View, failed, not_applicable, passed
+from auditor.model import Resource, Verdict, View, failed, not_applicable
 from auditor.registry import check
+from checks.kubernetes._accepted import WORKLOAD_SETTINGS, accepted_workload
 from checks.kubernetes._pods import (
+    ALL,
+    PASSED,
     WINDOWS,
+    added,
+    effective,
+    in_own_users,
+    is_on,
     is_windows,
     mapping,
-    objects,
+    privileged,
     security,
     shown,
+    windows_option,
 )
 
 
@@ -22,7 +29,9 @@ from checks.kubernetes._pods import (
     title="Containers run unprivileged",
     severity="critical",
     applies_to="kubernetes/workload",
+    settings=WORKLOAD_SETTINGS,
     distinct=True,
+    excuse=accepted_workload,
 )
 def privileged_container(workload: Resource, view: View) -> Iterator[Verdict]:
     """Looks at `privileged` of every container: ordinary, init, sidecar and ephemeral ones.
@@ -31,8 +40,11 @@ def privileged_container(workload: Resource, view: View) -> Iterator[Verdict]:
     controls it controls the node, and with the node's credentials often the cluster.
 
     Rule: Fails for each container with `securityContext.privileged` set to anything but false.
-    Passes when it is false or not set, which is the API's default. Does not apply to Windows
-    pods, which have no such field. Unknown when pods or workloads could not be listed.
+    Passes when it is false or not set, which is the API's default. A user namespace of the pod's
+    own (`hostUsers: false`) makes it less bad, and still fails. Does not apply to Windows pods,
+    which have no such field; see k8s-windows-host-process. A component of the platform that
+    cannot do without, and what `[rules] accepted_workloads` names, is waived with the reason.
+    Unknown when pods or workloads could not be listed.
 
     Fix: Take the line out, and give the container the one capability or device it needs:
 
@@ -42,18 +54,19 @@ def privileged_container(workload: Resource, view: View) -> Iterator[Verdict]:
           capabilities:
             drop: [ALL]
 
-    Source: CIS Kubernetes 5.2.2; Pod Security Standards, baseline, "Privileged Containers".
+    Source: CIS Kubernetes 5.2.2 (5.2.1 up to 1.20); Pod Security Standards, baseline, "Privileged
+    Containers".
     """
     if is_windows(workload):
         yield not_applicable(WINDOWS)
         return
     for container in workload.containers():
-        value = security(container).get("privileged")
+        own = security(container)
+        if not privileged(own):
+            yield PASSED
+            continue
         path = f"{container.path}.securityContext.privileged"
-        if value in (None, False):
-            yield passed(path, shown(value))
-        else:
-            yield failed(path, shown(value), "false or not set")
+        yield failed(path, shown(own["privileged"]), "false or not set")
 
 
 @check(
@@ -61,7 +74,9 @@ def privileged_container(workload: Resource, view: View) -> Iterator[Verdict]:
     title="Containers cannot gain privileges",
     severity="high",
     applies_to="kubernetes/workload",
+    settings=WORKLOAD_SETTINGS,
     distinct=True,
+    excuse=accepted_workload,
 )
 def allow_privilege_escalation(workload: Resource, view: View) -> Iterator[Verdict]:
     """Looks at `allowPrivilegeEscalation` of every container.
@@ -69,154 +84,167 @@ def allow_privilege_escalation(workload: Resource, view: View) -> Iterator[Verdi
     Why: Without the kernel's no_new_privs flag a process can become more than it was started as,
     through a setuid binary or file capabilities: a foothold as an ordinary user becomes root.
 
-    Rule: Fails unless `securityContext.allowPrivilegeEscalation` is false; not set means true.
-    Only the container has this field. Does not apply to Windows pods. Unknown when pods or
-    workloads could not be listed.
+    Rule: Passes when `securityContext.allowPrivilegeEscalation` is false; not set means true.
+    Fails otherwise, and whatever is written there for a container that is privileged or adds the
+    capability SYS_ADMIN, for which the API takes it as true. Only the container has this field:
+    what stands in the pod's securityContext does not count. Does not apply to Windows pods. A
+    component of the platform that cannot do without, and what `[rules] accepted_workloads` names,
+    is waived with the reason. Unknown when pods or workloads could not be listed.
 
     Fix: Set it on every container:
 
         securityContext:
           allowPrivilegeEscalation: false
 
-    Source: CIS Kubernetes 5.2.6; Pod Security Standards, restricted, "Privilege Escalation"; the
-    hardening guide's securityContext.
+    Source: CIS Kubernetes 5.2.6 (5.2.5 up to 1.20); Pod Security Standards, restricted,
+    "Privilege Escalation"; Kubernetes API reference, SecurityContext; the hardening guide's
+    securityContext.
     """
     if is_windows(workload):
         yield not_applicable(WINDOWS)
         return
-    for container in workload.containers():
-        value = security(container).get("allowPrivilegeEscalation")
-        path = f"{container.path}.securityContext.allowPrivilegeEscalation"
-        if value is False:
-            yield passed(path, "false")
-        else:
-            yield failed(path, shown(value), "false")
-
-
-@check(
-    id="k8s-capabilities-dropped",
-    title="Containers drop all capabilities",
-    severity="high",
-    applies_to="kubernetes/workload",
-    distinct=True,
-)
-def capabilities_dropped(workload: Resource, view: View) -> Iterator[Verdict]:
-    """Looks at the capabilities that every container drops and adds.
-
-    Why: The default set lets a container forge packets (NET_RAW), change owners of files and
-    bypass their permissions: what an intruder needs to move on. Hardly any program needs it.
-
-    Rule: Passes when `capabilities.drop` holds ALL and `capabilities.add` nothing but
-    NET_BIND_SERVICE. Fails otherwise, and for a privileged container, which has every capability
-    whatever it drops. Names count with and without `CAP_`, in either case. Does not apply to
-    Windows pods. Unknown when pods or workloads could not be listed.
-
-    Fix: Drop everything, and add back what the program really needs:
-
-        securityContext:
-          capabilities:
-            drop: [ALL]
-
-    Source: CIS Kubernetes 5.2.8 and 5.2.9; Pod Security Standards, restricted, "Capabilities";
-    the hardening guide's securityContext.
-    """
-    if is_windows(workload):
-        yield not_applicable(WINDOWS)
-        return
-    expected = "drop: ALL; add: nothing but NET_BIND_SERVICE"
     for container in workload.containers():
         own = security(container)
-        path = f"{container.path}.securityContext.capabilities"
-        if own.get("privileged") not in (None, False):
-            yield failed(path, "privileged: every capability, whatever is dropped", expected)
+        value = own.get("allowPrivilegeEscalation")
+        implied = "privileged" if privileged(own) else ""
+        if not implied and not {"SYS_ADMIN", ALL}.isdisjoint(added(own)):
+            implied = "the capability SYS_ADMIN"
+        if value is False and not implied:
+            yield PASSED
             continue
-        capabilities = mapping(own.get("capabilities"))
-        dropped, added = _names(capabilities, "drop"), _names(capabilities, "add")
-        if "ALL" in dropped and set(added) <= {"NET_BIND_SERVICE"}:
-            yield passed(path)
-            continue
-        observed = f"drop: {', '.join(dropped) or 'nothing'}; add: {', '.join(added) or 'nothing'}"
-        yield failed(path, observed, expected)
-
-
-def _names(capabilities: Mapping[str, Json], key: str) -> list[str]:
-    listed = capabilities.get(key)
-    names = listed if isinstance(listed, list) else ()
-    return sorted(str(name).upper().removeprefix("CAP_") for name in names)
-
-
-SOCKETS = (
-    "/run/docker.sock",
-    "/run/dockershim.sock",
-    "/run/containerd/containerd.sock",
-    "/run/crio/crio.sock",
-    "/run/cri-dockerd.sock",
-    "/run/podman/podman.sock",
-    "/run/k0s/containerd.sock",
-    "/run/k3s/containerd/containerd.sock",
-)
-"""Where container engines listen; `/var/run` is `/run` on every distribution of today."""
-
-_PIPES = ("//./pipe/docker_engine", "//./pipe/containerd-containerd")
+        path = f"{container.path}.securityContext.allowPrivilegeEscalation"
+        observed = f"{shown(value)}; {implied} implies true" if implied else shown(value)
+        yield failed(path, observed, "false")
 
 
 @check(
-    id="k8s-engine-socket-mounted",
-    title="No container reaches the container engine",
+    id="k8s-windows-host-process",
+    title="No Windows HostProcess containers",
     severity="critical",
     applies_to="kubernetes/workload",
+    settings=WORKLOAD_SETTINGS,
     distinct=True,
+    excuse=accepted_workload,
 )
-def engine_socket_mounted(workload: Resource, view: View) -> Iterator[Verdict]:
-    """Looks for hostPath volumes that lead to the socket of a container engine.
+def windows_host_process(workload: Resource, view: View) -> Iterator[Verdict]:
+    """Looks at `windowsOptions.hostProcess` of every container, by its own value or its pod's.
 
-    Why: The engine's socket is root on the node: with it anybody starts a privileged container,
-    reads every other container's secrets and leaves no trace in the Kubernetes audit log. A
-    read-only mount changes nothing, for a socket is written to by connecting.
+    Why: A HostProcess container is a process of the Windows node with the node's files, services
+    and network: what `privileged` is on Linux. As SYSTEM it owns the node.
 
-    Rule: Fails for each hostPath volume through which a container reaches the socket of Docker,
-    containerd, CRI-O, cri-dockerd or Podman, or a folder above one (`/`, `/var`, `/run`,
-    `/var/run`, …); a mount's `subPath` counts. Passes when no mounted hostPath does. A claim that
-    is bound to a hostPath volume is not followed. Unknown when pods or workloads could not be
-    listed.
+    Rule: Fails for each container with `securityContext.windowsOptions.hostProcess` set to
+    anything but false, by itself or by its pod; the container's value wins. Passes when it is
+    false or not set, as on every Linux pod, which cannot have it. A component of the platform
+    that cannot do without, and what `[rules] accepted_workloads` names, is waived with the
+    reason. Unknown when pods or workloads could not be listed.
 
-    Fix: Remove the volume. To build images use a builder that needs no engine; to read logs or
-    metrics, mount the folder that holds them alone:
+    Fix: Take the option out of the pod and its containers; hostNetwork goes with it:
 
-        volumes:
-          - name: logs
-            hostPath:
-              path: /var/log/pods
-              type: Directory
+        securityContext:
+          windowsOptions:
+            hostProcess: false
+            runAsUserName: ContainerUser
 
-    Source: CIS Kubernetes 5.2.11; CIS Docker 5.32 (1.6 to 1.8); NIST SP 800-190, 4.4.1.
+    Source: CIS Kubernetes 5.2.10 from 1.12 on (5.2.11 in 1.23 to 1.11); Pod Security Standards,
+    baseline, "HostProcess".
     """
-    for index, volume in enumerate(objects(workload.spec.get("volumes"))):
-        path = mapping(volume.get("hostPath")).get("path")
-        if not path:
+    for container in workload.containers():
+        value = windows_option(workload, container, "hostProcess")
+        if not is_on(value):
+            yield PASSED
             continue
-        place = f"{workload.spec_path}.volumes[{index}].hostPath.path"
-        reached = [
-            f"{container.name} (at {mount.get('mountPath')})"
-            for container in workload.containers()
-            for mount in objects(container.body.get("volumeMounts"))
-            if mount.get("name") == volume.get("name")
-            and _reaches_socket(str(path), str(mount.get("subPath") or ""))
-        ]
-        if reached:
-            observed = f"{path}, mounted by {', '.join(reached)}"
-            yield failed(place, observed, "no path to an engine's socket")
-    yield passed()
+        own = mapping(security(container).get("windowsOptions")).get("hostProcess")
+        observed = shown(value) + ("" if own is not None else ", set for the whole pod")
+        path = f"{container.path}.securityContext.windowsOptions.hostProcess"
+        yield failed(path, observed, "false or not set")
 
 
-def _reaches_socket(path: str, below: str) -> bool:
-    """Whether a path of the host is an engine's socket or a folder that holds one."""
-    pipe = path.replace("\\", "/").lower()
-    if pipe.startswith("//./"):
-        return pipe in _PIPES
-    # A leading "//" survives normpath, so one slash is forced first.
-    plain = posixpath.normpath("/" + posixpath.join(path, below).lstrip("/"))
-    if plain == "/var/run" or plain.startswith("/var/run/"):
-        plain = plain.removeprefix("/var")
-    above = plain.rstrip("/") + "/"
-    return plain == "/var" or any(socket == plain or socket.startswith(above) for socket in SOCKETS)
+@check(
+    id="k8s-proc-mount",
+    title="Containers see a masked /proc",
+    severity="high",
+    applies_to="kubernetes/workload",
+    settings=WORKLOAD_SETTINGS,
+    distinct=True,
+    excuse=accepted_workload,
+)
+def proc_mount(workload: Resource, view: View) -> Iterator[Verdict]:
+    """Looks at `procMount` of every container.
+
+    Why: Runtimes hide or write-protect the parts of /proc that tell of the kernel or steer it.
+    `Unmasked` takes that away: it is meant for containers inside of a container, and it is more
+    of the kernel than others see.
+
+    Rule: Fails for each container whose `securityContext.procMount` is anything but Default;
+    passes when it is Default or not set, which means the same. The API takes Unmasked only
+    together with `hostUsers: false` (1.31 and later), so a live pod with it has a user namespace
+    of its own, in which root is not the node's root; the evidence says so, and it still fails.
+    The standards' baseline level lets such a pod pass from 1.35 on; this check does not. Does not
+    apply to Windows pods. No component of the platform is excused by itself; what `[rules]
+    accepted_workloads` names is waived with its reason. Unknown when pods or workloads could not
+    be listed.
+
+    Fix: Take the line out; to build images, use a builder that needs no nested containers.
+
+    Source: Pod Security Standards, baseline, "/proc Mount Type"; no CIS control asks for it.
+    """
+    if is_windows(workload):
+        yield not_applicable(WINDOWS)
+        return
+    for container in workload.containers():
+        value = security(container).get("procMount")
+        if value is None or value == "Default":
+            yield PASSED
+            continue
+        path = f"{container.path}.securityContext.procMount"
+        users = "false" if in_own_users(workload) else "not false"
+        yield failed(path, f"{shown(value)}; hostUsers: {users}", "Default or not set")
+
+
+@check(
+    id="k8s-seccomp-profile",
+    title="Containers have a seccomp profile",
+    severity="medium",
+    applies_to="kubernetes/workload",
+    settings=WORKLOAD_SETTINGS,
+    distinct=True,
+    excuse=accepted_workload,
+)
+def seccomp_profile(workload: Resource, view: View) -> Iterator[Verdict]:
+    """Looks at the seccomp profile that each container gets, by its own value or its pod's.
+
+    Why: Seccomp takes away the system calls that programs do not need and break-outs do. Holes of
+    the kernel by which containers got out (CVE-2016-0728, CVE-2022-0185) were out of reach from
+    under the runtime's default profile.
+
+    Rule: Passes when `seccompProfile.type` is RuntimeDefault or Localhost; the container's value
+    wins over the pod's. Fails when it is Unconfined or not set, once for each container, and for
+    a privileged container, which runs unconfined whatever is set. Not set means unconfined
+    unless the kubelet was started with `seccompDefault`; that is a setting of each node which the
+    workload does not show and cannot rely on. What a Localhost profile allows is a file of the
+    node and is not read. The annotations of before 1.19 are not read: while they meant anything,
+    the API server wrote them into the field of each pod. Does not apply to Windows pods. A
+    component of the platform that cannot do without, and what `[rules] accepted_workloads` names,
+    is waived with the reason. Unknown when pods or workloads could not be listed.
+
+    Fix: Set it for the whole pod:
+
+        securityContext:
+          seccompProfile:
+            type: RuntimeDefault
+
+    Source: CIS Kubernetes 5.6.2 (5.7.2 up to 1.10), which still calls the profile docker/default;
+    Pod Security Standards, restricted, "Seccomp"; the hardening guide's securityContext.
+    """
+    if is_windows(workload):
+        yield not_applicable(WINDOWS)
+        return
+    for container in workload.containers():
+        profile = mapping(effective(workload, container, "seccompProfile")).get("type")
+        mighty = privileged(security(container))
+        if profile in ("RuntimeDefault", "Localhost") and not mighty:
+            yield PASSED
+            continue
+        path = f"{container.path}.securityContext.seccompProfile"
+        observed = f"{shown(profile)}; privileged runs unconfined" if mighty else shown(profile)
+        yield failed(path, observed, "type: RuntimeDefault or Localhost")

@@ -1,64 +1,76 @@
-"""Who may do everything: bindings to cluster-admin, and roles with wildcards."""
+"""Who may do everything: subjects that hold cluster-admin, and roles with wildcards."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 
 from auditor.model import (
     Json,
     Resource,
     Severity,
-    Status,
     Verdict,
     View,
     failed,
     not_applicable,
     passed,
-    review,
-    unknown,
 )
 from auditor.registry import check
-from checks.kubernetes._accepted import accepted_name
+from checks.kubernetes._accepted import accepted_name, accepted_subject
 from checks.kubernetes._pods import objects, some
 from checks.kubernetes._rbac import (
+    ALL_VERBS,
     CLUSTER_ADMIN,
-    MASTERS,
-    SHIPPED_FOR_PEOPLE,
     SHIPPED_WITH_WILDCARD,
     RoleKey,
     amounts_to_admin,
     bindings_of_roles,
     is_shipped,
     role_key,
-    roles,
-    subject_name,
+    shown_name,
     words,
 )
-from checks.kubernetes._scopes import gap_of, is_system, labels_of, only_partial
+from checks.kubernetes._rbac_access import (
+    NEEDS,
+    SETTINGS,
+    granted_nothing,
+    key_of,
+    unread_bindings,
+    unread_roles,
+)
+from checks.kubernetes._rbac_index import (
+    Grant,
+    SubjectKey,
+    rbac_index,
+    shown_subject,
+    subjects_of,
+)
+from checks.kubernetes._scopes import gap_of, is_system, labels_of
 
 
 @check(
     id="k8s-cluster-admin-binding",
     title="Nobody holds cluster-admin but the built-in group",
     severity="critical",
-    applies_to="kubernetes/binding",
-    needs=("clusterroles", "roles"),
-    settings=("accepted_subjects", "system_namespaces"),
+    applies_to="kubernetes/subject",
+    needs=NEEDS,
+    settings=SETTINGS,
+    excuse=accepted_subject,
 )
-def cluster_admin_binding(binding: Resource, view: View) -> Iterator[Verdict]:
-    """Looks at every subject of every binding to `cluster-admin` or to a role as strong.
+def cluster_admin_binding(subject: Resource, view: View) -> Iterator[Verdict]:
+    """Looks at every subject of a binding for `cluster-admin`, or a role as strong.
 
     Why: cluster-admin may read every secret, become everybody and switch off every control,
     admission and auditing among them. Each subject that holds it is a way to lose the cluster.
 
-    Rule: Fails for each subject that a ClusterRoleBinding binds to `cluster-admin`, or to a role
+    Rule: Fails for each ClusterRoleBinding that binds the subject to `cluster-admin`, or to a role
     whose rules amount to it: every verb, on every resource, of every API group. A RoleBinding to
-    such a role fails at a lower severity, for it reaches one namespace; high in a system
-    namespace. Passes for `system:masters` in the binding that Kubernetes ships, recognised by
-    label and name, and for bindings to other roles. Subjects in `[rules] accepted_subjects` are
-    waived. Gives a review for a binding to a role that does not exist: it grants nothing today.
-    Unknown when the role, or bindings, could not be read.
+    such a role fails at a lower severity, for it reaches one namespace: high in a namespace of
+    `[rules] system_namespaces`, medium in another. Not asked is `system:masters` about the
+    binding that Kubernetes ships, recognised by label and name; any other subject of that
+    binding fails, and `system:masters` fails in any other binding. Not applicable either to a
+    subject whose roles do not exist (k8s-dangling-binding lists those). Passes when no binding
+    gives it. Unknown when a role or bindings could not be read; `cluster-admin` is known by its
+    name even then.
 
     Fix: Bind what the subject really does, in the namespace where it does it:
 
@@ -78,52 +90,81 @@ def cluster_admin_binding(binding: Resource, view: View) -> Iterator[Verdict]:
 
     Source: CIS Kubernetes 5.1.1.
     """
-    key = role_key(binding)
-    role = roles(view).get(key)
-    if role is None and key != CLUSTER_ADMIN:
-        yield _unseen(key, view)
-        return
-    if key != CLUSTER_ADMIN and role is not None and not amounts_to_admin(role):
-        yield passed("roleRef", "the role does not amount to cluster-admin", stands=True)
-        return
-    yield from _subjects(binding, key, view)
-    yield passed("subjects", "nobody else is bound", stands=True)
+    index, key = rbac_index(view), key_of(subject)
+    by_binding: dict[int, list[Grant]] = {}
+    for grant in index.direct(key):
+        by_binding.setdefault(id(grant.binding), []).append(grant)
+    found = given = False
+    for grants in by_binding.values():
+        first = grants[0]
+        if not _is_admin(grants):
+            continue
+        if first.role.name == CLUSTER_ADMIN[2] and index.is_shipped_grant(key, first):
+            given = True
+            continue
+        found = True
+        yield _holds(key, first.binding, (first.role.kind, None, first.role.name), view)
+    for binding in index.dangling(key):
+        # Not there now, but the API server makes it again whenever it starts.
+        if role_key(binding) == CLUSTER_ADMIN:
+            found = True
+            yield _holds(key, binding, CLUSTER_ADMIN, view)
+    unread = unread_bindings(key, index)
+    if unread:
+        yield unread_roles(unread, view)
+    elif given and not found:
+        yield not_applicable("the binding that Kubernetes ships")
+    elif not found:
+        yield granted_nothing(key, index, view)
 
 
-def _subjects(binding: Resource, key: RoleKey, view: View) -> Iterator[Verdict]:
-    cluster_wide = binding.kind == "ClusterRoleBinding"
-    shipped = cluster_wide and binding.name == CLUSTER_ADMIN[2] and is_shipped(binding)
-    severity = None
-    reach = "the whole cluster"
-    if not cluster_wide:
+def _is_admin(grants: Sequence[Grant]) -> bool:
+    """Whether a role is cluster-admin, or its rules together amount to it."""
+    role = grants[0].role
+    if role.kind == "ClusterRole" and role.name == CLUSTER_ADMIN[2]:
+        return True
+    verbs: set[str] = set()
+    for grant in grants:
+        if "*" in grant.groups and "*" in grant.resources and not grant.names:
+            verbs |= grant.verbs
+    return "*" in verbs or verbs >= ALL_VERBS
+
+
+def _holds(key: SubjectKey, binding: Resource, role: RoleKey, view: View) -> Verdict:
+    severity, reach = None, "the whole cluster"
+    if binding.kind != "ClusterRoleBinding":
         severity = Severity.HIGH if is_system(binding.namespace, view) else Severity.MEDIUM
         reach = f"namespace {binding.namespace}"
-    power = "" if key == CLUSTER_ADMIN else ", whose rules amount to cluster-admin"
-    for index, subject in enumerate(objects(binding.body.get("subjects"))):
-        name = subject_name(subject, binding)
-        if shipped and name == MASTERS:
-            continue
-        verdict = failed(
-            f"subjects[{index}]",
-            f"{name} holds {key[0]} {key[2]}{power}, over {reach}",
-            "no subject but those that accepted_subjects names",
-            severity=severity,
-        )
-        reason = accepted_name("k8s-cluster-admin-binding", name, view)
-        yield verdict if reason is None else replace(verdict, status=Status.WAIVED, waiver=reason)
+    power = "" if role == CLUSTER_ADMIN else ", whose rules amount to cluster-admin"
+    return failed(
+        f"{shown_name(binding)}: {role[0]}/{role[2]}",
+        f"{shown_subject(key)} holds {role[0]} {role[2]}{power}, over {reach}",
+        "a role that names what the subject does",
+        severity=severity,
+    )
 
 
-def _unseen(key: RoleKey, view: View) -> Verdict:
-    """A role that was not read, or is not there."""
-    kind, _, name = key
-    scope = "clusterroles" if kind == "ClusterRole" else "roles"
-    gap = gap_of(view, scope, name=name)
-    if gap is None:
-        observed = f"{kind} {name} does not exist: it grants nothing today, and all it gets later"
-        return review("roleRef", observed, "a role that exists, or no binding")
-    if key in SHIPPED_FOR_PEOPLE and only_partial(view, scope):
-        return passed("roleRef", "a role as Kubernetes ships it", stands=True)
-    return unknown("roleRef", f"{kind} {name} could not be read: {gap.detail}", "a role to judge")
+def accepted_holders(check_id: str, role: Resource, view: View) -> str | None:
+    """Why a role may have a wildcard: everybody who holds it is accepted for the check."""
+    if gap_of(view, "rolebindings", "clusterrolebindings") is not None:
+        return None
+    key = (role.kind, role.namespace if role.kind == "Role" else None, role.name)
+    reasons = [
+        accepted_name(check_id, shown_subject(subject), view)
+        for subject in view.index(_holders).get(key, ())
+    ]
+    named = [reason for reason in reasons if reason is not None]
+    if not reasons or len(named) < len(reasons):
+        return None
+    return "; ".join(dict.fromkeys(named))
+
+
+def _holders(view: View) -> dict[RoleKey, list[SubjectKey]]:
+    found: dict[RoleKey, list[SubjectKey]] = {}
+    for kind in ("ClusterRoleBinding", "RoleBinding"):
+        for binding in view.of_kind(kind):
+            found.setdefault(role_key(binding), []).extend(subjects_of(binding))
+    return found
 
 
 @check(
@@ -132,6 +173,8 @@ def _unseen(key: RoleKey, view: View) -> Verdict:
     severity="high",
     applies_to="kubernetes/role",
     needs=("rolebindings", "clusterrolebindings"),
+    settings=("accepted_subjects",),
+    excuse=accepted_holders,
 )
 def rbac_wildcard(role: Resource, view: View) -> Iterator[Verdict]:
     """Looks for `*` in the verbs, resources and API groups of every rule of every role.
@@ -140,10 +183,11 @@ def rbac_wildcard(role: Resource, view: View) -> Iterator[Verdict]:
     `escalate`, and every kind that is installed next year.
 
     Rule: Fails for each rule with `*`, or `*/subresource`, in `verbs`, `resources` or `apiGroups`;
-    at low severity when all bindings were read and none gives the role to anybody. Roles that
-    Kubernetes ships with wildcards, recognised by label and name, are not asked; a wildcard in a
-    shipped role that has none by itself fails, and so does one that only `cluster-admin` may have.
-    Passes when no rule has a wildcard. Unknown when roles could not be listed.
+    at low severity when all bindings were read and none gives the role to anybody. Waived where
+    `[rules] accepted_subjects` accepts every subject that holds the role. Roles that Kubernetes
+    ships with wildcards, recognised by label and name, are not asked; a wildcard in a shipped
+    role that has none by itself fails, and so does one that only `cluster-admin` may have. Passes
+    when no rule has a wildcard. Unknown when roles could not be listed.
 
     Fix: Name verbs, resources and groups:
 
@@ -171,6 +215,8 @@ def rbac_wildcard(role: Resource, view: View) -> Iterator[Verdict]:
         yield not_applicable("shipped by Kubernetes with this wildcard")
         return
     note, severity = _use(role, view)
+    if role.body.get("aggregationRule"):
+        note += "; gathered from other roles by its aggregationRule"
     for index, rule, fields in wild:
         observed = f"* in {', '.join(fields)} ({_shown(rule)}); {note}"
         yield failed(f"rules[{index}]", observed, "names instead of *", severity=severity)

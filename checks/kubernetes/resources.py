@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 
 from auditor.model import (
-    Container,
     ContainerKind,
     Json,
     Resource,
@@ -14,10 +13,10 @@ from auditor.model import (
     View,
     failed,
     not_applicable,
-    passed,
 )
 from auditor.registry import check
-from checks.kubernetes._pods import LONG_RUNNING, mapping
+from checks.kubernetes._accepted import WORKLOAD_SETTINGS, accepted_workload
+from checks.kubernetes._pods import LONG_RUNNING, PASSED, mapping
 
 
 @check(
@@ -25,7 +24,9 @@ from checks.kubernetes._pods import LONG_RUNNING, mapping
     title="Containers have requests and limits for CPU and memory",
     severity="medium",
     applies_to="kubernetes/workload",
+    settings=WORKLOAD_SETTINGS,
     distinct=True,
+    excuse=accepted_workload,
 )
 def resource_limits(workload: Resource, view: View) -> Iterator[Verdict]:
     """Looks at the requests and limits of every container, or of its pod as a whole.
@@ -36,8 +37,9 @@ def resource_limits(workload: Resource, view: View) -> Iterator[Verdict]:
     Rule: Passes when requests and limits are set for both CPU and memory. A limit without a
     request counts for both, as the API fills it in; `resources` of the pod count for its
     containers; a limit of 0 is none. Fails otherwise, once for each container, naming what is
-    missing. Ephemeral containers cannot have any and are not asked. Unknown when pods or
-    workloads could not be listed.
+    missing. Ephemeral containers cannot have any and are not asked. What `[rules]
+    accepted_workloads` names is waived with its reason. Unknown when pods or workloads could not
+    be listed.
 
     Fix: Measure, then set:
 
@@ -53,36 +55,50 @@ def resource_limits(workload: Resource, view: View) -> Iterator[Verdict]:
     """
     of_pod = mapping(workload.spec.get("resources"))
     for container in workload.containers():
-        path = f"{container.path}.resources"
         if container.kind is ContainerKind.EPHEMERAL:
+            path = f"{container.path}.resources"
             yield not_applicable("an ephemeral container cannot have resources", path)
             continue
-        missing = list(_missing(mapping(container.body.get("resources")), of_pod))
-        if missing:
-            yield failed(
-                path, f"missing: {', '.join(missing)}", "requests and limits of cpu and memory"
-            )
-        else:
-            yield passed(path)
+        missing = _missing(mapping(container.body.get("resources")), of_pod)
+        if not missing:
+            yield PASSED
+            continue
+        yield failed(
+            f"{container.path}.resources",
+            f"missing: {', '.join(missing)}",
+            "requests and limits of cpu and memory",
+        )
 
 
+_KINDS = ("cpu", "memory")
 _ZERO = re.compile(r"0*(\.0*)?[A-Za-z]*")
 
 
-def _missing(own: Mapping[str, Json], of_pod: Mapping[str, Json]) -> Iterator[str]:
-    for kind in ("requests", "limits"):
-        for resource in ("cpu", "memory"):
-            places = [own, of_pod]
-            found = any(_is_set(place, kind, resource) for place in places)
-            if not found and kind == "requests":
-                found = any(_is_set(place, "limits", resource) for place in places)
-            if not found:
-                yield f"{kind}.{resource}"
+def _missing(own: Mapping[str, Json], of_pod: Mapping[str, Json]) -> list[str]:
+    limits = _set(own, "limits") | _set(of_pod, "limits") if of_pod else _set(own, "limits")
+    if len(limits) == len(_KINDS):
+        return []
+    requests = limits | _set(own, "requests") | _set(of_pod, "requests")
+    return [
+        *(f"requests.{kind}" for kind in _KINDS if kind not in requests),
+        *(f"limits.{kind}" for kind in _KINDS if kind not in limits),
+    ]
 
 
-def _is_set(resources: Mapping[str, Json], kind: str, name: str) -> bool:
-    quantity = mapping(resources.get(kind)).get(name)
-    return quantity is not None and not _ZERO.fullmatch(str(quantity))
+def _set(resources: Mapping[str, Json], key: str) -> set[str]:
+    """Which of CPU and memory have a quantity that is not zero."""
+    quantities = resources.get(key)
+    if not isinstance(quantities, dict):
+        return set()
+    return {kind for kind in _KINDS if _is_some(quantities.get(kind))}
+
+
+def _is_some(quantity: Json) -> bool:
+    if quantity is None:
+        return False
+    text = str(quantity)
+    # Most quantities begin with another digit, and a pattern takes ten times as long.
+    return text[:1] in "123456789" or not _ZERO.fullmatch(text)
 
 
 @check(
@@ -90,7 +106,9 @@ def _is_set(resources: Mapping[str, Json], kind: str, name: str) -> bool:
     title="Long-running containers have a health probe",
     severity="low",
     applies_to="kubernetes/workload",
+    settings=WORKLOAD_SETTINGS,
     distinct=True,
+    excuse=accepted_workload,
 )
 def health_probes(workload: Resource, view: View) -> Iterator[Verdict]:
     """Looks for a liveness or a readiness probe on every container that is meant to stay.
@@ -101,8 +119,8 @@ def health_probes(workload: Resource, view: View) -> Iterator[Verdict]:
     Rule: Passes when an ordinary or sidecar container has a `livenessProbe` or a
     `readinessProbe`; a `startupProbe` alone ends with the start and does not count. Fails when it
     has neither. Does not apply to pods that run to their end (Jobs, CronJobs, a `restartPolicy`
-    other than Always), nor to init and ephemeral containers. Unknown when pods or workloads could
-    not be listed.
+    other than Always), nor to init and ephemeral containers. What `[rules] accepted_workloads`
+    names is waived with its reason. Unknown when pods or workloads could not be listed.
 
     Fix: Ask the application itself, over the port it serves:
 
@@ -121,14 +139,10 @@ def health_probes(workload: Resource, view: View) -> Iterator[Verdict]:
         yield not_applicable("it runs to its end: restartPolicy is not Always")
         return
     for container in workload.containers():
-        if container.kind in LONG_RUNNING:
-            yield _probe_of(container)
-        else:
+        if container.kind not in LONG_RUNNING:
             yield not_applicable(f"an {container.kind} does not stay", container.path)
-
-
-def _probe_of(container: Container) -> Verdict:
-    if any(mapping(container.body.get(key)) for key in ("livenessProbe", "readinessProbe")):
-        return passed(container.path)
-    only = "only a startupProbe" if container.body.get("startupProbe") else "no probe"
-    return failed(container.path, only, "a livenessProbe or a readinessProbe")
+        elif container.body.get("livenessProbe") or container.body.get("readinessProbe"):
+            yield PASSED
+        else:
+            only = "only a startupProbe" if container.body.get("startupProbe") else "no probe"
+            yield failed(container.path, only, "a livenessProbe or a readinessProbe")

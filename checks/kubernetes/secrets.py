@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from auditor.model import Json, Resource, Verdict, View, failed, passed
+from auditor.model import Json, Resource, Verdict, View, failed
 from auditor.registry import check
-from checks.kubernetes._pods import mapping, objects
+from checks.kubernetes._accepted import WORKLOAD_SETTINGS, accepted_workload
+from checks.kubernetes._pods import PASSED, mapping, objects
 
 _APPLIED = "metadata.annotations[kubectl.kubernetes.io/last-applied-configuration]"
 
@@ -53,7 +54,7 @@ def configmap_secrets(configmap: Resource, view: View) -> Iterator[Verdict]:
                 seen.add(path)
                 yield failed(path, _evidence(hits), "a reference to a Secret")
     yield from _left_behind(configmap.metadata, seen)
-    yield passed()
+    yield PASSED
 
 
 @check(
@@ -61,6 +62,8 @@ def configmap_secrets(configmap: Resource, view: View) -> Iterator[Verdict]:
     title="No credentials in literal environment variables or command lines",
     severity="high",
     applies_to="kubernetes/workload",
+    settings=WORKLOAD_SETTINGS,
+    excuse=accepted_workload,
 )
 def literal_env_secrets(workload: Resource, view: View) -> Iterator[Verdict]:
     """Looks at what the collector found in literal `env` values, commands, arguments and probes.
@@ -71,8 +74,8 @@ def literal_env_secrets(workload: Resource, view: View) -> Iterator[Verdict]:
     Rule: Fails for each literal environment variable whose name means a credential and whose
     value is not empty, or whose value has the shape of one, and for each credential on a command
     line or in a probe. A value that only names another variable, `$(NAME)`, is none. Passes
-    when every such value comes from elsewhere (`valueFrom`). Unknown when pods or workloads
-    could not be listed.
+    when every such value comes from elsewhere (`valueFrom`). What `[rules] accepted_workloads`
+    names is waived with its reason. Unknown when pods or workloads could not be listed.
 
     Fix: Refer to a Secret, better still mount it as a file:
 
@@ -88,8 +91,9 @@ def literal_env_secrets(workload: Resource, view: View) -> Iterator[Verdict]:
     """
     seen = set()
     for container in workload.containers():
-        for index, entry in enumerate(objects(container.body.get("env"))):
-            hits = objects(mapping(entry.get("literal")).get("hits"))
+        for index, entry in enumerate(container.body.get("env") or ()):
+            literal = entry.get("literal")
+            hits = objects(literal.get("hits")) if literal else ()
             if hits:
                 path = f"{container.path}.env[{index}]"
                 seen.add(path)
@@ -99,7 +103,7 @@ def literal_env_secrets(workload: Resource, view: View) -> Iterator[Verdict]:
             expected = "a variable or file from a Secret"
             yield failed(f"{container.path}.{place}", _evidence(found), expected)
     yield from _left_behind(mapping(workload.body.get("owner")) or workload.metadata, seen)
-    yield passed()
+    yield PASSED
 
 
 def _left_behind(metadata: Mapping[str, Json], seen: set[str]) -> Iterator[Verdict]:
@@ -112,6 +116,8 @@ def _left_behind(metadata: Mapping[str, Json], seen: set[str]) -> Iterator[Verdi
 
 def _by_path(rows: Json) -> dict[str, list[Mapping[str, Json]]]:
     """Hits by the place at which they stand."""
+    if not rows:
+        return {}
     found: dict[str, list[Mapping[str, Json]]] = {}
     for row in objects(rows):
         found.setdefault(str(row.get("path")), []).append(row)

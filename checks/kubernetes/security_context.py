@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 
 from auditor.model import (
-    Container,
+    ContainerKind,
     Json,
     Resource,
     Verdict,
     View,
     failed,
     not_applicable,
-    passed,
 )
 from auditor.registry import check
-from checks.kubernetes._pods import WINDOWS, effective, is_windows, mapping, security, shown
+from checks.kubernetes._accepted import WORKLOAD_SETTINGS, accepted_workload
+from checks.kubernetes._pods import (
+    ALL,
+    PASSED,
+    WINDOWS,
+    dropped,
+    effective,
+    in_own_users,
+    is_windows,
+    mapping,
+    pod_security,
+    security,
+    shown,
+    windows_option,
+)
 
 
 @check(
@@ -23,7 +36,9 @@ from checks.kubernetes._pods import WINDOWS, effective, is_windows, mapping, sec
     title="Containers have a read-only root filesystem",
     severity="medium",
     applies_to="kubernetes/workload",
+    settings=WORKLOAD_SETTINGS,
     distinct=True,
+    excuse=accepted_workload,
 )
 def read_only_root_filesystem(workload: Resource, view: View) -> Iterator[Verdict]:
     """Looks at `readOnlyRootFilesystem` of every container.
@@ -32,8 +47,9 @@ def read_only_root_filesystem(workload: Resource, view: View) -> Iterator[Verdic
     cover tracks. With a read-only one, what runs is what was scanned and signed.
 
     Rule: Fails unless `securityContext.readOnlyRootFilesystem` is true; not set means false. Only
-    the container has this field. Does not apply to Windows pods. Unknown when pods or workloads
-    could not be listed.
+    the container has this field. Does not apply to Windows pods. What `[rules]
+    accepted_workloads` names is waived with its reason. Unknown when pods or workloads could not
+    be listed.
 
     Fix: Set it, and mount an emptyDir where the program writes:
 
@@ -51,10 +67,10 @@ def read_only_root_filesystem(workload: Resource, view: View) -> Iterator[Verdic
         return
     for container in workload.containers():
         value = security(container).get("readOnlyRootFilesystem")
-        path = f"{container.path}.securityContext.readOnlyRootFilesystem"
         if value is True:
-            yield passed(path, "true")
+            yield PASSED
         else:
+            path = f"{container.path}.securityContext.readOnlyRootFilesystem"
             yield failed(path, shown(value), "true")
 
 
@@ -63,7 +79,9 @@ def read_only_root_filesystem(workload: Resource, view: View) -> Iterator[Verdic
     title="Containers run as a user that is not root",
     severity="high",
     applies_to="kubernetes/workload",
+    settings=WORKLOAD_SETTINGS,
     distinct=True,
+    excuse=accepted_workload,
 )
 def run_as_non_root(workload: Resource, view: View) -> Iterator[Verdict]:
     """Looks at the user each container runs as, by its own or its pod's securityContext.
@@ -72,10 +90,18 @@ def run_as_non_root(workload: Resource, view: View) -> Iterator[Verdict]:
     of the host, and it is root on the node.
 
     Rule: Passes when `runAsNonRoot` is true, or when `runAsUser` is a user other than 0; the
-    container's setting wins over the pod's. Fails otherwise: with neither, the image decides, and
-    nothing keeps the next image from deciding for root. Windows pods pass with `runAsNonRoot`
-    or a `runAsUserName` that is not ContainerAdministrator. Unknown when pods or workloads could
-    not be listed.
+    container's setting wins over the pod's. Fails otherwise, once for each container. With
+    neither, the image decides, and it may well name a user; but nothing keeps its next version,
+    or another image under the same tag, from being root again, and the image is not here to be
+    asked. `runAsNonRoot: true` passes together with `runAsUser: 0` or an image of root's: the
+    kubelet does not start such a container at all. A pod with a user namespace of its own
+    (`hostUsers: false`) fails too, for root in it still is root over all that the pod mounts and
+    has; the evidence says that it is not root on the node. Of an ephemeral container the
+    evidence says that it is one: it was put in to debug, and goes with its pod. Windows pods
+    pass with `runAsNonRoot` or a `runAsUserName` that is no administrator's or system account's;
+    a container overrides each option by itself. A component of the platform that cannot do
+    without, and what `[rules] accepted_workloads` names, is waived with the reason. Unknown when
+    pods or workloads could not be listed.
 
     Fix: Say it for the whole pod, with a user that the image has:
 
@@ -84,76 +110,47 @@ def run_as_non_root(workload: Resource, view: View) -> Iterator[Verdict]:
           runAsUser: 10001
           runAsGroup: 10001
 
-    Source: CIS Kubernetes 5.2.7; Pod Security Standards, restricted, "Running as Non-root"; the
-    hardening guide, which labels it CIS 5.1.1 and 5.1.4.
+    Source: CIS Kubernetes 5.2.7 (5.2.6 up to 1.20); Pod Security Standards, restricted, "Running
+    as Non-root"; the hardening guide, which labels it CIS 5.1.1 and 5.1.4.
     """
     windows = is_windows(workload)
     for container in workload.containers():
-        path = f"{container.path}.securityContext"
         non_root = effective(workload, container, "runAsNonRoot")
         if windows:
-            name = mapping(effective(workload, container, "windowsOptions")).get("runAsUserName")
-            user, is_user = name, bool(name) and "administrator" not in str(name).lower()
-            field, expected = "runAsUserName", "runAsNonRoot: true"
+            field, expected = "runAsUserName", "runAsNonRoot: true, or an ordinary user's name"
+            user = windows_option(workload, container, field)
+            is_user = _is_ordinary(user)
         else:
-            user = effective(workload, container, "runAsUser")
-            is_user = _is_user(user)
             field, expected = "runAsUser", "runAsNonRoot: true, or a runAsUser other than 0"
-        observed = f"runAsNonRoot: {shown(non_root)}, {field}: {shown(user)}"
+            user = effective(workload, container, field)
+            is_user = _is_user(user)
         if non_root is True or is_user:
-            yield passed(path, observed)
-        else:
-            yield failed(path, observed, expected)
+            yield PASSED
+            continue
+        observed = f"runAsNonRoot: {shown(non_root)}, {field}: {shown(user)}"
+        if user is None:
+            observed += ", so the image decides"
+        if in_own_users(workload):
+            observed += "; hostUsers: false, so root in it is not root on the node"
+        if container.kind is ContainerKind.EPHEMERAL:
+            observed += "; an ephemeral container, put in to debug"
+        yield failed(f"{container.path}.securityContext", observed, expected)
 
 
 def _is_user(value: Json) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value != 0
 
 
-_Setting = tuple[str, Callable[[Resource, Container], str | None]]
-"""A setting's name, and what is wrong with it: None when it is as the guide has it."""
+_MIGHTY_ON_WINDOWS = frozenset({"system", "localsystem"})
 
 
-def _boolean(field: str, wanted: bool, *, of_pod: bool = False) -> _Setting:
-    def wrong(workload: Resource, container: Container) -> str | None:
-        own = security(container).get(field)
-        value = effective(workload, container, field) if of_pod else own
-        return None if value is wanted else shown(value)
+def _is_ordinary(name: Json) -> bool:
+    """Whether a Windows account is named that is neither an administrator nor the system.
 
-    return field, wrong
-
-
-def _identity(field: str) -> _Setting:
-    def wrong(workload: Resource, container: Container) -> str | None:
-        value = effective(workload, container, field)
-        return None if _is_user(value) else shown(value)
-
-    return field, wrong
-
-
-def _drops_all(_: Resource, container: Container) -> str | None:
-    dropped = mapping(security(container).get("capabilities")).get("drop")
-    names = [str(name).upper() for name in dropped] if isinstance(dropped, list) else []
-    return None if "ALL" in names else ", ".join(names) or "not set"
-
-
-def _seccomp(workload: Resource, container: Container) -> str | None:
-    profile = mapping(effective(workload, container, "seccompProfile")).get("type")
-    return None if profile in ("RuntimeDefault", "Localhost") else shown(profile)
-
-
-SETTINGS: tuple[_Setting, ...] = (
-    _boolean("runAsNonRoot", True, of_pod=True),
-    _identity("runAsUser"),
-    _identity("runAsGroup"),
-    _boolean("readOnlyRootFilesystem", True),
-    _boolean("allowPrivilegeEscalation", False),
-    ("capabilities.drop", _drops_all),
-    ("seccompProfile.type", _seccomp),
-)
-"""The seven settings of the hardening guide's securityContext, in its order."""
-
-_ON_WINDOWS = SETTINGS[:1]
+    `NT AUTHORITY\\SYSTEM` is what HostProcess containers often run as.
+    """
+    account = str(name or "").lower().rpartition("\\")[2]
+    return bool(account) and "administrator" not in account and account not in _MIGHTY_ON_WINDOWS
 
 
 @check(
@@ -161,7 +158,9 @@ _ON_WINDOWS = SETTINGS[:1]
     title="Containers have the seven settings of the securityContext",
     severity="medium",
     applies_to="kubernetes/workload",
+    settings=WORKLOAD_SETTINGS,
     distinct=True,
+    excuse=accepted_workload,
 )
 def security_context(workload: Resource, view: View) -> Iterator[Verdict]:
     """Looks at seven settings of every container, each by its own value or its pod's.
@@ -174,7 +173,9 @@ def security_context(workload: Resource, view: View) -> Iterator[Verdict]:
     `readOnlyRootFilesystem: true`, `allowPrivilegeEscalation: false`, ALL among
     `capabilities.drop`, and a `seccompProfile` of RuntimeDefault or Localhost. Fails otherwise,
     once for each container, naming what is missing. Of a Windows pod only `runAsNonRoot` is
-    asked, for the rest is for Linux. Unknown when pods or workloads could not be listed.
+    asked, for the rest is for Linux. A component of the platform that must be root, and what
+    `[rules] accepted_workloads` names, is waived with the reason; the settings have checks of
+    their own that are excused one by one. Unknown when pods or workloads could not be listed.
 
     Fix: Write all seven:
 
@@ -191,15 +192,46 @@ def security_context(workload: Resource, view: View) -> Iterator[Verdict]:
 
     Source: CIS Kubernetes 5.6.3 (5.7.3 up to 1.10); the hardening guide's securityContext.
     """
-    settings = _ON_WINDOWS if is_windows(workload) else SETTINGS
-    expected = "runAsNonRoot: true" if len(settings) == 1 else "all seven settings of the guide"
+    windows = is_windows(workload)
+    of_pod = pod_security(workload)
     for container in workload.containers():
-        path = f"{container.path}.securityContext"
-        wrong = [(name, judge(workload, container)) for name, judge in settings]
-        missing = [name for name, value in wrong if value == "not set"]
-        bad = [f"{name}: {value}" for name, value in wrong if value not in (None, "not set")]
-        if not missing and not bad:
-            yield passed(path)
+        own = security(container)
+        wrong = list(_wrong(own, of_pod, windows))
+        if not wrong:
+            yield PASSED
             continue
+        missing = [name for name, value in wrong if value is None]
         parts = [f"missing: {', '.join(missing)}"] if missing else []
-        yield failed(path, "; ".join(parts + bad), expected)
+        parts += [f"{name}: {shown(value)}" for name, value in wrong if value is not None]
+        expected = "runAsNonRoot: true" if windows else "all seven settings of the guide"
+        yield failed(f"{container.path}.securityContext", "; ".join(parts), expected)
+
+
+def _wrong(
+    own: Mapping[str, Json], of_pod: Mapping[str, Json], windows: bool
+) -> Iterator[tuple[str, Json]]:
+    """Which of the guide's settings are not as it has them, in its order, and what they are."""
+    value = own.get("runAsNonRoot")
+    value = of_pod.get("runAsNonRoot") if value is None else value
+    if value is not True:
+        yield "runAsNonRoot", value
+    if windows:
+        return
+    for field in ("runAsUser", "runAsGroup"):
+        value = own.get(field)
+        value = of_pod.get(field) if value is None else value
+        if not _is_user(value):
+            yield field, value
+    value = own.get("readOnlyRootFilesystem")
+    if value is not True:
+        yield "readOnlyRootFilesystem", value
+    value = own.get("allowPrivilegeEscalation")
+    if value is not False:
+        yield "allowPrivilegeEscalation", value
+    drops = dropped(own)
+    if ALL not in drops:
+        yield "capabilities.drop", ", ".join(sorted(drops)) or None
+    profile = own.get("seccompProfile")
+    profile = mapping(of_pod.get("seccompProfile") if profile is None else profile).get("type")
+    if profile not in ("RuntimeDefault", "Localhost"):
+        yield "seccompProfile.type", profile

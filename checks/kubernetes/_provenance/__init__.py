@@ -1,0 +1,1 @@
+"""What verifies where images come from before a pod may run: one module for each mechanism."""
