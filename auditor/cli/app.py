@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from auditor import __version__
-from auditor.cli import audit, browse, spot
+from auditor.cli import access, audit, browse, spot
 from auditor.cli.terminal import configure_logging
 
 app = typer.Typer(
@@ -48,3 +48,5 @@ app.command("report")(audit.report)
 app.add_typer(spot.app, name="check")
 app.add_typer(browse.list_app, name="list")
 app.command("explain")(browse.explain)
+app.command("who-can")(access.who_can)
+app.command("can")(access.can)

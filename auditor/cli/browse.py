@@ -112,15 +112,20 @@ def explain(
 
 
 def _explain_controls(found: Iterable[tuple[Benchmark, Control]]) -> None:
+    from auditor.catalogue import gathered
     from auditor.cli.terminal import out
 
-    for benchmark, control in found:
-        level = f", level {control.level}" if control.level else ""
+    for item in gathered(found):
+        control = item.control
         out.print(
-            f"[bold]{escape(benchmark.title)} {escape(benchmark.version)}: {escape(control.id)}[/] "
-            f"{escape(control.title)}"
+            f"[bold]{escape(item.benchmark.title)}: {escape(control.id)}[/] {escape(control.title)}"
         )
-        out.print(f"  assessed by the benchmark as {escape(control.mode)}{level}")
+        out.print(f"  in {', '.join(item.versions)}")
+        if control.elsewhere:
+            out.print(f"  numbered {escape(', '.join(control.elsewhere))}")
+        out.print(f"  assessed by the benchmark as {escape(', '.join(item.modes))}")
+        if item.levels:
+            out.print(f"  level {escape(', '.join(item.levels))}")
         if control.labels:
             out.print(f"  also called {escape(', '.join(control.labels))}")
         if control.note:
@@ -130,7 +135,7 @@ def _explain_controls(found: Iterable[tuple[Benchmark, Control]]) -> None:
 
 
 def _explain_check(check: Check, catalogue: Catalogue) -> None:
-    from auditor.catalogue import controls_of
+    from auditor.catalogue import controls_of, gathered
     from auditor.cli.terminal import out
 
     out.print(f"[bold]{check.id}[/]  {escape(check.title)}")
@@ -152,8 +157,12 @@ def _explain_check(check: Check, catalogue: Catalogue) -> None:
     named = controls_of(catalogue.benchmarks, check.id)
     if named:
         out.print("Helps to decide:")
-        for benchmark, control in named:
-            out.print(f"  {benchmark.ref} {control.id}  {escape(control.title)}")
+        for item in gathered(named):
+            control = item.control
+            moved = f" ({', '.join(control.elsewhere)})" if control.elsewhere else ""
+            out.print(
+                f"  {item.benchmark.ref} {control.id}  {escape(control.title)}{escape(moved)}"
+            )
     out.print()
 
 

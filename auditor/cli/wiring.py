@@ -150,10 +150,9 @@ def write_reports(card: Scorecard, folder: Path, formats: Sequence[str]) -> list
     for name in formats:
         writer = WRITERS[name]
         path = folder / writer.filename
-        with phase(name):
-            data = writer.render(card)
         try:
-            write_whole(path, data)
+            with phase(name):
+                write_whole(path, writer.parts(card))
         except OSError as error:
             raise RenderError(
                 f"cannot write the report: {error.strerror}", where=str(path)
