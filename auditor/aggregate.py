@@ -9,11 +9,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from auditor import __version__
+from auditor.accepted import acceptances
 from auditor.catalogue import Catalogue
+from auditor.compared import comparisons
+from auditor.findings import SETTLED, Findings
+from auditor.headline import top, verdict
 from auditor.hidden import gap_notes
 from auditor.model import (
     JUDGED,
@@ -27,22 +34,19 @@ from auditor.model import (
 )
 from auditor.registry import Registry
 from auditor.scorecard import (
+    INFORMATIVE,
     BenchmarkResult,
     CheckResult,
     ControlResult,
     Counts,
-    ExitCode,
     Scorecard,
     SectionResult,
     TargetResult,
     exit_code,
 )
 
-TOP = 5
-"""Findings on the summary page (design: reports)."""
-
-INFORMATIVE = "informative"
-"""The mode of a line that states no rule (an example, a definition): there is nothing to judge."""
+Marks: TypeAlias = npt.NDArray[np.bool_]
+"""One flag for each resource of the audit."""
 
 _BY_RANK = {status.rank: status for status in Status}
 
@@ -56,82 +60,146 @@ def aggregate(
     settings. Benchmarks that speak of nothing that was audited are left out, and the scorecard
     says so. Raises `ConfigError` when a setting names a benchmark that does not exist.
     """
-    table = _Table(findings)
+    kept = Findings.of(findings)
     settings = snapshot.settings
+    table = _Table(kept, frozenset(settings["rules"].get("system_namespaces", ())))
     threshold = Severity(settings["fail_on"])
     chosen, left_out = _choose(snapshot, registry, catalogue, table)
     results = tuple(_benchmark(item, why, table) for item, why in chosen)
     references = _references(results)
     checks = _checks(registry, table, references)
-    counts = _counts(row.status for row in findings)
-    code = exit_code(findings, threshold)
+    counts = _from_counter(table.statuses)
+    code = exit_code(kept, threshold)
     return Scorecard(
         tool_version=__version__,
         collected_with=snapshot.tool_version,
         taken_at=snapshot.taken_at,
         sha256=snapshot.sha256,
         title=str(settings["report"]["title"]),
-        verdict=_verdict(code, checks, counts, table, threshold),
+        verdict=verdict(code, checks, table.failing_in_all, counts, threshold),
         exit_code=code,
-        status=worst(row.status for row in findings) or Status.UNKNOWN,
-        targets=_targets(snapshot, findings, results),
+        status=worst(Status(status) for status in table.statuses) or Status.UNKNOWN,
+        targets=_targets(snapshot, table),
         not_found=(*settings.get("notes", ()), *left_out),
         benchmarks=results,
         checks=checks,
-        findings=tuple(findings),
+        findings=kept,
         finding_counts=counts,
-        failures_by_severity=_by_severity(findings),
-        top=_top(checks),
+        failures_by_severity=_by_severity(kept.rows),
+        top=top(checks),
         gaps=gap_notes(snapshot, registry, results),
         settings=settings,
         fail_on=str(threshold),
+        comparisons=comparisons(results),
+        accepted=acceptances(settings["rules"], kept.rows),
     )
 
 
 class _Table:
     """The findings as columns, and the groupings that everything else is read from.
 
-    Columns of `frame`: `check`, `target`, `status` (categories), `resource` (an integer for each
-    distinct target, kind, namespace, name and file) and `rank` (of the status, 0 the worst).
+    What passed comes as columns already and stays so: a block of them is one row of `frame`, with
+    its size, and its resources are marked by their numbers. `judged`, `failing` and
+    `failing_in_system` mark, for each check, the resources that stand in such findings.
     """
 
-    def __init__(self, findings: Sequence[Finding]) -> None:
-        places = [(row.target, row.kind, row.namespace, row.name, row.origin) for row in findings]
-        numbers: dict[tuple[str | None, ...], int] = {}
-        frame = pd.DataFrame(
-            {
-                "check": pd.Categorical([row.check for row in findings]),
-                "target": pd.Categorical([row.target for row in findings]),
-                "status": pd.Categorical([str(row.status) for row in findings]),
-                "rank": [row.status.rank for row in findings],
-                "resource": [numbers.setdefault(place, len(numbers)) for place in places],
-            }
-        )
-        worst_of = frame.groupby(["check", "target"], observed=True, sort=False)["rank"].min()
+    def __init__(self, findings: Findings, system: frozenset[str]) -> None:
+        self.rows: dict[str, list[Finding]] = {}
+        self.reasons: dict[tuple[str, Status], str] = {}
+        for row in findings.rows:
+            self.rows.setdefault(row.check, []).append(row)
+            self.reasons.setdefault((row.check, row.status), row.waiver or row.observed)
+        self.noted: dict[str, tuple[Finding, ...]] = {}
+        for block in findings.settled:
+            self.reasons.setdefault((block.check.id, block.status), block.words[0][1])
+            if block.status is Status.PASS:
+                notes = (block.finding(at) for at, words in enumerate(block.words) if words[1])
+                self.noted[block.check.id] = (*self.noted.get(block.check.id, ()), *notes)
+        self._count(findings)
+        self._mark(findings, system)
+
+    def _count(self, findings: Findings) -> None:
+        """How many findings there are of each check, target and status, and the worst of them."""
+        cells = Counter((row.check, row.target, row.status) for row in findings.rows)
+        for block in findings.settled:
+            cells[block.check.id, block.target, block.status] += len(block)
+        frame = pd.DataFrame(list(cells), columns=["check", "target", "status"])
+        frame["size"] = list(cells.values())
+        frame["rank"] = [status.rank for _, _, status in cells]
         self.worst: dict[str, dict[str, Status]] = {}
+        worst_of = frame.groupby(["check", "target"], sort=False)["rank"].min()
         for check, target, rank in worst_of.reset_index().itertuples(index=False):
             self.worst.setdefault(str(check), {})[str(target)] = _BY_RANK[int(rank)]
-        self.counts: dict[str, Counter[str]] = {}
-        sizes = frame.groupby(["check", "status"], observed=True, sort=False)["rank"].count()
-        for check, status, size in sizes.reset_index().itertuples(index=False):
-            self.counts.setdefault(str(check), Counter())[str(status)] = int(size)
-        judged = frame[frame["status"].isin([str(status) for status in JUDGED])]
-        self.judged = _sets(judged)
-        self.failing = _sets(judged[judged["status"] == str(Status.FAIL)])
-        self.reasons: dict[tuple[str, Status], str] = {}
-        self.by_check: dict[str, list[Finding]] = {}
-        for row in findings:
-            self.by_check.setdefault(row.check, []).append(row)
-            self.reasons.setdefault((row.check, row.status), row.observed)
+        self.counts = _sizes(frame, "check")
+        self.by_target = _sizes(frame, "target")
+        self.statuses = sum(self.counts.values(), Counter[str]())
 
-    def resources(self, checks: Iterable[str], kind: Mapping[str, set[int]]) -> int:
+    def _mark(self, findings: Findings, system: frozenset[str]) -> None:
+        """Give each resource a number, and mark the ones that each check judged."""
+        numbers: dict[tuple[str | None, ...], int] = {}
+        judged: dict[str, list[npt.NDArray[np.int64]]] = {}
+        failing: dict[str, list[int]] = {}
+        passing: dict[str, list[int]] = {}
+        apart: list[bool] = []
+
+        def number(place: tuple[str | None, ...]) -> int:
+            known = numbers.setdefault(place, len(numbers))
+            if known == len(apart):
+                _, kind, namespace, name, _ = place
+                apart.append((name if kind == "Namespace" else namespace) in system)
+            return known
+
+        for row in findings.rows:
+            if row.status in JUDGED:
+                found = number((row.target, row.kind, row.namespace, row.name, row.origin))
+                where = failing if row.status is Status.FAIL else passing
+                where.setdefault(row.check, []).append(found)
+        # All blocks of a target share its places, so each list of them is numbered once.
+        known: dict[int, npt.NDArray[np.int64]] = {}
+        for block in findings.settled:
+            if block.status is not Status.PASS:
+                continue
+            if id(block.places) not in known:
+                known[id(block.places)] = np.array(
+                    [number((block.target, *place.key)) for place in block.places], dtype=np.int64
+                )
+            taken = known[id(block.places)][np.asarray(block.numbers, dtype=np.int64)]
+            judged.setdefault(block.check.id, []).append(taken)
+        for listed in (failing, passing):
+            for check, found_ in listed.items():
+                judged.setdefault(check, []).append(np.array(found_, dtype=np.int64))
+        self.size = len(numbers)
+        self.judged = {check: self._marks(parts) for check, parts in judged.items()}
+        self.failing = {
+            check: self._marks([np.array(found_, dtype=np.int64)])
+            for check, found_ in failing.items()
+        }
+        in_system = np.array(apart, dtype=bool)
+        self.failing_in_system = {check: marks & in_system for check, marks in self.failing.items()}
+
+    @property
+    def failing_in_all(self) -> int:
+        """How many distinct resources fail any check."""
+        return self.resources(self.failing, self.failing)
+
+    def _marks(self, parts: Iterable[npt.NDArray[np.int64]]) -> Marks:
+        marks = np.zeros(self.size, dtype=bool)
+        for part in parts:
+            marks[part] = True
+        return marks
+
+    def resources(self, checks: Iterable[str], kind: Mapping[str, Marks]) -> int:
         """How many distinct resources stand in `kind` (judged or failing) for these checks."""
-        return len(set().union(*(kind.get(check, set()) for check in checks)))
+        found = [kind[check] for check in checks if check in kind]
+        return int(np.count_nonzero(np.logical_or.reduce(found))) if found else 0
 
 
-def _sets(frame: pd.DataFrame) -> dict[str, set[int]]:
-    grouped = frame.groupby("check", observed=True, sort=False)["resource"]
-    return {str(check): set(numbers.tolist()) for check, numbers in grouped}
+def _sizes(frame: pd.DataFrame, by: str) -> dict[str, Counter[str]]:
+    found: dict[str, Counter[str]] = {}
+    sizes = frame.groupby([by, "status"], observed=True, sort=False)["size"].sum()
+    for name, status, size in sizes.reset_index().itertuples(index=False):
+        found.setdefault(str(name), Counter())[str(status)] = int(size)
+    return found
 
 
 def _counts(statuses: Iterable[Status | str]) -> Counts:
@@ -257,7 +325,7 @@ def _checks(
     for check in registry:
         if check.id not in table.counts:
             continue
-        rows = table.by_check[check.id]
+        rows = table.rows.get(check.id, ())
         results.append(
             CheckResult(
                 check=check,
@@ -265,11 +333,11 @@ def _checks(
                 counts=_from_counter(table.counts[check.id]),
                 failing=table.resources([check.id], table.failing),
                 judged=table.resources([check.id], table.judged),
-                findings=tuple(
-                    row for row in rows if row.status not in {Status.PASS, Status.NOT_APPLICABLE}
-                ),
+                findings=tuple(row for row in rows if row.status not in SETTLED),
                 controls=tuple(references.get(check.id, ())),
                 anchor=_slug(f"check-{check.id}"),
+                failing_in_system=table.resources([check.id], table.failing_in_system),
+                noted=table.noted.get(check.id, ()),
             )
         )
     results.sort(key=_check_order)
@@ -280,71 +348,18 @@ def _check_order(item: CheckResult) -> tuple[int, int, int, str]:
     return (item.status.rank, item.check.severity.rank, -item.failing, item.check.id)
 
 
-def _top(checks: Iterable[CheckResult]) -> tuple[Finding, ...]:
-    """The worst finding of each of the worst checks: five different things to mend."""
-    failing = [item for item in checks if item.status is Status.FAIL]
-    best = [
-        min(
-            (row for row in item.findings if row.status is Status.FAIL),
-            key=lambda row: (row.severity.rank, -row.count, row.id),
-        )
-        for item in failing
-    ]
-    widths = {item.check.id: item.failing for item in failing}
-    best.sort(key=lambda row: (row.severity.rank, -widths[row.check], row.check))
-    return tuple(best[:TOP])
-
-
 def _by_severity(findings: Iterable[Finding]) -> dict[str, int]:
     found = Counter(row.severity for row in findings if row.status is Status.FAIL)
     return {str(severity): found[severity] for severity in Severity}
 
 
-def _verdict(
-    code: ExitCode,
-    checks: Sequence[CheckResult],
-    counts: Counts,
-    table: _Table,
-    threshold: Severity,
-) -> str:
-    judged = [item for item in checks if item.judged]
-    failing = [item for item in judged if item.failing]
-    open_ = counts.unknown + counts.error
-    undecided = f" {_many(open_, 'judgement')} could not be made." if open_ else ""
-    if not judged:
-        return f"Not decided: nothing could be judged.{undecided}"
-    resources = table.resources([item.check.id for item in failing], table.failing)
-    fail = "fails" if len(failing) == 1 else "fail"
-    some = (
-        f"{len(failing)} of {_many(len(judged), 'check')} {fail}, "
-        f"on {_many(resources, 'resource')}."
-    )
-    if code is ExitCode.FAILURES:
-        return f"Not compliant: {some}{undecided}"
-    below = f" Below the threshold ({threshold}), {some}" if failing else ""
-    if code is ExitCode.INCOMPLETE:
-        return (
-            f"Incomplete: nothing at the threshold failed, but not all was seen.{below}{undecided}"
-        )
-    return f"Compliant: no check fails at severity {threshold} or above.{below}"
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _targets(
-    snapshot: Snapshot, findings: Iterable[Finding], results: Sequence[BenchmarkResult]
-) -> tuple[TargetResult, ...]:
-    statuses: dict[str, Counter[str]] = {target.id: Counter() for target in snapshot.targets}
-    for row in findings:
-        statuses[row.target][str(row.status)] += 1
+def _targets(snapshot: Snapshot, table: _Table) -> tuple[TargetResult, ...]:
     return tuple(
         TargetResult(
             target=target,
             coverage=tuple(item for item in snapshot.coverage if item.target == target.id),
             gaps=tuple(gap for gap in snapshot.gaps if gap.target == target.id),
-            findings=_from_counter(statuses[target.id]),
+            findings=_from_counter(table.by_target.get(target.id, {})),
         )
         for target in snapshot.targets
     )

@@ -1,102 +1,22 @@
 """Benchmarks as data: one table of control identities, from which each version is a view.
 
-A catalogue is a TOML file. A control stands in it once, with the number it has in each version,
-so that a new version of a benchmark is a few lines and not a copy:
-
-    [benchmark]
-    id = "cis-kubernetes"
-    title = "CIS Kubernetes Benchmark"
-    kind = "benchmark"                # benchmark | framework | guide | checklist
-    platforms = ["kubernetes"]
-    [[versions]]
-    id = "2.0.1"
-    servers = ["1.34", "1.35"]        # server versions it was written for, for `@auto`
-    [[sections]]
-    id = "5.2"
-    title = "Pod security"
-    parent = "5"                      # optional
-    [[controls]]
-    title = "…"                       # our own words, never the benchmark's
-    section = "5.2"
-    level = 1                         # or { "1.12" = 1, "2.0.1" = 2 }
-    mode = "manual"
-    checks = ["k8s-privileged-container"]
-    because = [{ checks = ["k8s-…"], why = "one sentence" }]   # frameworks: checks with a reason
-    ids = { "1.12" = "5.2.2", "2.0.1" = "5.2.2" }   # or id = "5.2.2" for all versions
+The format of the files is described in `auditor.catalogue_toml`.
 
 Controls name checks; checks never name controls, because numbers move and checks do not.
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-
+from auditor.catalogue_toml import read_catalogue, read_families
 from auditor.errors import CatalogueError, ConfigError
-from auditor.model import Benchmark, Control, Section
+from auditor.model import Benchmark, Control
 from auditor.registry import Registry
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class _Head(_Table):
-    id: str
-    title: str
-    kind: str
-    platforms: list[str]
-    note: str = ""
-
-
-class _Version(_Table):
-    id: str
-    servers: list[str] = []
-    note: str = ""
-
-
-class _Section(_Table):
-    id: str
-    title: str
-    parent: str | None = None
-
-
-class _Because(_Table):
-    checks: list[str]
-    why: str
-
-
-class _Control(_Table):
-    title: str
-    section: str
-    level: int | dict[str, int] | None = None
-    mode: str | dict[str, str] = "manual"
-    checks: list[str] = []
-    because: list[_Because] = []
-    id: str | None = None
-    ids: dict[str, str] = {}
-    note: str = ""
-    labels: list[str] = []
-
-    @model_validator(mode="after")
-    def _one_identity(self) -> _Control:
-        if (self.id is None) == (not self.ids):
-            msg = f"control {self.title!r} needs either id or ids"
-            raise ValueError(msg)
-        return self
-
-
-class _File(_Table):
-    benchmark: _Head
-    versions: list[_Version]
-    sections: list[_Section]
-    controls: list[_Control]
+from auditor.versions import runs, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,20 +72,44 @@ class Catalogue:
 
     def _auto(self, known: Sequence[Benchmark], server_versions: Sequence[str]) -> Choice:
         minors = sorted(filter(None, (_minor(text) for text in server_versions)))
+        written = {
+            item.ref: [minor for text in self.servers.get(item.ref, ()) if (minor := _minor(text))]
+            for item in known
+        }
+        if not any(written.values()):
+            return Choice(known[-1], "the newest one: no version is tied to a server's")
         if not minors:
             return Choice(known[-1], "no server version is known, so the newest one")
         newest = minors[-1]
-        dotted = f"{newest[0]}.{newest[1]}"
-        for item in reversed(known):
-            if dotted in self.servers.get(item.ref, ()):
-                return Choice(item, f"written for Kubernetes {dotted}, which the server runs")
-        older = [
-            item
-            for item in known
-            if any((_minor(text) or (0, 0)) < newest for text in self.servers.get(item.ref, ()))
-        ]
-        chosen = older[-1] if older else known[0]
-        return Choice(chosen, f"no version was written for Kubernetes {dotted}; the nearest one")
+        wanted = _dotted(newest)
+        fitting = [item for item in known if newest in written[item.ref]]
+        if fitting:
+            others = " and ".join(item.version for item in fitting[:-1])
+            also = f", as {others} {'were' if ' ' in others else 'was'} before it" if others else ""
+            why = f"written for Kubernetes {wanted}, which the server runs{also}"
+            return Choice(fitting[-1], why)
+        chosen = min(
+            (item for item in reversed(known) if written[item.ref]),
+            key=lambda item: min(_distance(newest, minor) for minor in written[item.ref]),
+        )
+        span = " to ".join(dict.fromkeys(map(_dotted, _ends(written[chosen.ref]))))
+        return Choice(
+            chosen,
+            f"no version was written for Kubernetes {wanted}, which the server runs; the nearest "
+            f"one, {chosen.version}, was written for {span}",
+        )
+
+
+def _dotted(minor: tuple[int, int]) -> str:
+    return f"{minor[0]}.{minor[1]}"
+
+
+def _ends(minors: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], tuple[int, int]]:
+    return min(minors), max(minors)
+
+
+def _distance(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return abs(one[0] - other[0]), abs(one[1] - other[1])
 
 
 def _minor(version: str) -> tuple[int, int] | None:
@@ -184,64 +128,15 @@ def load_catalogue(registry: Registry, *, package: str = "checks.catalogues") ->
     """
     benchmarks: list[Benchmark] = []
     servers: dict[str, tuple[str, ...]] = {}
-    entries = (entry for entry in files(package).iterdir() if entry.name.endswith(".toml"))
-    for entry in sorted(entries, key=lambda entry: entry.name):
-        parsed = _parse(entry.read_text(encoding="utf-8"), entry.name)
-        for version in parsed.versions:
-            benchmark = _benchmark(parsed, version)
+    families = read_families(files(package))
+    for entry in sorted(files(package).iterdir(), key=lambda entry: entry.name):
+        for benchmark, written_for in read_catalogue(entry, families):
             _verify(benchmark, registry, entry.name)
             benchmarks.append(benchmark)
-            servers[benchmark.ref] = tuple(version.servers)
+            servers[benchmark.ref] = written_for
     if len({item.ref for item in benchmarks}) != len(benchmarks):
         raise CatalogueError("two catalogues describe the same benchmark version")
     return Catalogue(tuple(benchmarks), servers)
-
-
-def _parse(text: str, where: str) -> _File:
-    try:
-        data: dict[str, Any] = tomllib.loads(text)
-        return _File.model_validate(data)
-    except tomllib.TOMLDecodeError as error:
-        raise CatalogueError(f"not TOML: {error}", where=where) from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise CatalogueError(f"{place}: {first['msg']}", where=where) from error
-
-
-def _benchmark(parsed: _File, version: _Version) -> Benchmark:
-    controls = []
-    for row in parsed.controls:
-        control_id = row.id if row.id is not None else row.ids.get(version.id)
-        if control_id is None:
-            continue
-        level = row.level.get(version.id) if isinstance(row.level, dict) else row.level
-        mode = row.mode.get(version.id, "manual") if isinstance(row.mode, dict) else row.mode
-        because = {check: item.why for item in row.because for check in item.checks}
-        controls.append(
-            Control(
-                id=control_id,
-                title=row.title,
-                section=row.section,
-                level=level,
-                mode=mode,
-                checks=tuple(dict.fromkeys((*row.checks, *because))),
-                note=row.note,
-                labels=tuple(row.labels),
-                because=because,
-            )
-        )
-    head = parsed.benchmark
-    return Benchmark(
-        id=head.id,
-        version=version.id,
-        title=head.title,
-        kind=head.kind,
-        platforms=tuple(head.platforms),
-        sections=tuple(Section(item.id, item.title, item.parent) for item in parsed.sections),
-        controls=tuple(controls),
-        note=version.note or head.note,
-    )
 
 
 def _verify(benchmark: Benchmark, registry: Registry, where: str) -> None:
@@ -284,3 +179,38 @@ def controls_of(catalogue: Iterable[Benchmark], check_id: str) -> list[tuple[Ben
         for control in benchmark.controls
         if check_id in control.checks
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A control in several versions of its benchmark, told as one.
+
+    `control` is the newest of them; `modes` and `levels` say what each version says, in words.
+    """
+
+    benchmark: Benchmark
+    control: Control
+    versions: tuple[str, ...]
+    modes: tuple[str, ...]
+    levels: tuple[str, ...]
+
+
+def gathered(found: Iterable[tuple[Benchmark, Control]]) -> list[Sighting]:
+    """Put the versions of one control together, in the order in which they come."""
+    by_identity: dict[tuple[str, str], list[tuple[Benchmark, Control]]] = {}
+    for benchmark, control in found:
+        key = (benchmark.id, control.identity or control.id)
+        by_identity.setdefault(key, []).append((benchmark, control))
+    return [_sighting(listed) for listed in by_identity.values()]
+
+
+def _sighting(found: Sequence[tuple[Benchmark, Control]]) -> Sighting:
+    order = tuple(benchmark.version for benchmark, _ in found)
+    modes = {benchmark.version: control.mode for benchmark, control in found}
+    levels = {
+        benchmark.version: str(control.level)
+        for benchmark, control in found
+        if control.level is not None
+    }
+    benchmark, control = found[-1]
+    return Sighting(benchmark, control, order, told(runs(modes, order)), told(runs(levels, order)))

@@ -6,10 +6,11 @@ Everything is sorted already; nothing here depends on a clock, a machine or a ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from auditor.findings import Findings
 from auditor.model import (
     Benchmark,
     Check,
@@ -38,6 +39,9 @@ TEMPLATE_SECTIONS = (
 )
 """The eleven sections of every report, in order; also their anchors in the HTML."""
 
+INFORMATIVE = "informative"
+"""The mode of a line that states no rule (an example, a definition): there is nothing to judge."""
+
 
 class ExitCode(IntEnum):
     """How a command ends (documented in docs/exit-codes.md)."""
@@ -56,7 +60,8 @@ class ExitCode(IntEnum):
 def exit_code(findings: Iterable[Finding], threshold: Severity) -> ExitCode:
     """Failures at the threshold come first, then whatever could not be judged."""
     code = ExitCode.COMPLIANT
-    for row in findings:
+    # What passed decides nothing here, and need not become objects.
+    for row in findings.rows if isinstance(findings, Findings) else findings:
         if row.status is Status.FAIL and row.severity.at_least(threshold):
             return ExitCode.FAILURES
         if row.status in {Status.UNKNOWN, Status.ERROR}:
@@ -122,6 +127,34 @@ class ControlResult:
     by_target: Mapping[str, Status]
     anchor: str
 
+    @property
+    def informative(self) -> bool:
+        """Whether it states no rule, by its own word: then there is nothing to judge."""
+        return self.control.mode == INFORMATIVE
+
+    @property
+    def open(self) -> bool:
+        """Whether it states a rule that no check decides yet."""
+        return not self.served and not self.informative
+
+    @property
+    def method(self) -> str:
+        """How its status came about, in a few words."""
+        if self.informative:
+            return "states no rule"
+        return _METHODS[self.status] if self.served else "no check yet"
+
+
+_METHODS = {
+    Status.FAIL: "by published rule",
+    Status.ERROR: "not judged",
+    Status.UNKNOWN: "not judged",
+    Status.REVIEW: "review by a person",
+    Status.WAIVED: "by published rule, accepted",
+    Status.PASS: "by published rule",
+    Status.NOT_APPLICABLE: "by published rule",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class SectionResult:
@@ -133,6 +166,11 @@ class SectionResult:
     controls: tuple[ControlResult, ...]
     counts: Counts
     status: Status | None
+
+    @property
+    def open(self) -> bool:
+        """Whether it has controls, and no check decides any of them yet."""
+        return bool(self.controls) and all(item.open for item in self.controls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +193,39 @@ class BenchmarkResult:
 
         Items that say of themselves that they are no rule (mode `informative`) are left out.
         """
-        return sum(not item.served and item.control.mode != "informative" for item in self.controls)
+        return sum(item.open for item in self.controls)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What one control identity has become: a cell for each version, None where it has none."""
+
+    identity: str
+    title: str
+    cells: tuple[ControlResult | None, ...]
+
+    @property
+    def moved(self) -> bool:
+        """Whether its number is not the same in all versions, or a version lacks it."""
+        return len({cell and cell.control.id for cell in self.cells}) > 1
+
+    @property
+    def served(self) -> bool:
+        """Whether a check decides it in any of the versions."""
+        return any(cell is not None and cell.served for cell in self.cells)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Several versions of one benchmark, identity by identity, in the order of the last."""
+
+    results: tuple[BenchmarkResult, ...]
+    rows: tuple[Compared, ...]
+
+    @property
+    def moved(self) -> int:
+        """How many identities have moved, come or gone."""
+        return sum(row.moved for row in self.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +244,8 @@ class CheckResult:
 
     `controls` are `(benchmark ref, control id)` of the chosen benchmarks that it decides.
     `failing` counts resources; `findings` holds every row that is neither a pass nor
-    not-applicable.
+    not-applicable. `failing_in_system` counts those of the failing that stand in system namespaces.
+    `noted` are the passes that keep their evidence.
     """
 
     check: Check
@@ -185,6 +256,19 @@ class CheckResult:
     findings: tuple[Finding, ...]
     controls: tuple[tuple[str, str], ...]
     anchor: str
+    failing_in_system: int = 0
+    noted: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """An entry of `[rules]` that accepts failures, and how many findings it set aside."""
+
+    setting: str
+    who: str
+    checks: tuple[str, ...]
+    reason: str
+    used: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +287,10 @@ class Scorecard:
     `tool_version` judged, `collected_with` took the snapshot: years may lie between them.
     `verdict` is the one sentence of the summary and `exit_code` what the command returns.
     `failures_by_severity` counts fail findings, worst severity first. `top` are the five findings
-    that matter most. `findings` is every row, passes included, sorted worst first. `settings` are
-    the values that decided (config tables `rules` and `report`).
+    that matter most. `findings` is every row, passes included, sorted worst first; iterating makes
+    the rows of what passed, which are kept as columns. `comparisons` has the benchmarks that were
+    decided in several versions, `accepted` what the configuration accepts. `settings` are the
+    values that decided (config tables `rules` and `report`).
     """
 
     tool_version: str
@@ -219,10 +305,12 @@ class Scorecard:
     not_found: tuple[str, ...]
     benchmarks: tuple[BenchmarkResult, ...]
     checks: tuple[CheckResult, ...]
-    findings: tuple[Finding, ...]
+    findings: Sequence[Finding]
     finding_counts: Counts
     failures_by_severity: Mapping[str, int]
     top: tuple[Finding, ...]
     gaps: tuple[GapNote, ...]
     settings: Mapping[str, Json]
     fail_on: str
+    comparisons: tuple[Comparison, ...] = ()
+    accepted: tuple[Acceptance, ...] = ()

@@ -1,4 +1,4 @@
-"""Write the pages that follow from the code: one for each check, and the table of controls.
+"""Write the pages that follow from the code: one for each check, and the tables of controls.
 
 usage: python docs/generate.py [--check]
 
@@ -20,6 +20,7 @@ from auditor.catalogue import Catalogue, controls_of, load_catalogue
 from auditor.config import RulesTable
 from auditor.model import Benchmark, Check, Control
 from auditor.registry import Registry, discover
+from auditor.versions import runs, told
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "<!-- Written by docs/generate.py; change the source and run `make docs`. -->"
@@ -32,6 +33,9 @@ PLATFORMS = {
 }
 """The order and the titles of the index; a platform that is not here stands last."""
 
+DECIDED = "cis-kubernetes"
+"""The benchmark that has a page of its own, with what decides each control and what proves it."""
+
 
 def pages(
     registry: Registry, catalogue: Catalogue, fixtures: Mapping[str, Sequence[str]]
@@ -43,6 +47,9 @@ def pages(
     found = {f"checks/{item.id}.md": _check(item, catalogue, fixtures) for item in registry}
     found["checks/README.md"] = _index(registry, catalogue)
     found["benchmarks.md"] = _benchmarks(catalogue)
+    versions = catalogue.versions(DECIDED)
+    if versions:
+        found[f"{DECIDED}.md"] = _decided(versions[-1], registry, fixtures)
     return found
 
 
@@ -116,16 +123,18 @@ def _settings(names: Iterable[str]) -> str:
 
 
 def _controls(check: Check, catalogue: Catalogue) -> str:
-    merged: dict[tuple[str, str, str], list[str]] = {}
+    merged: dict[tuple[str, str, str], dict[str, str]] = {}
     for benchmark, control in controls_of(catalogue.benchmarks, check.id):
-        key = (benchmark.title, control.id, control.title)
-        merged.setdefault(key, []).append(benchmark.version)
+        key = (benchmark.id, control.id, control.title)
+        merged.setdefault(key, {})[benchmark.version] = control.id
     if not merged:
         return "None."
-    rows = [
-        (_cell(benchmark), ", ".join(versions), control, _cell(title))
-        for (benchmark, control, title), versions in merged.items()
-    ]
+    rows = []
+    for (benchmark_id, number, title), found in merged.items():
+        known = catalogue.versions(benchmark_id)
+        spans = runs(found, [item.version for item in known])
+        versions = ", ".join(run.span for run in spans)
+        rows.append((_cell(known[-1].title), versions, number, _cell(title)))
     return _table(("Benchmark", "Versions", "Control", "In our words"), rows)
 
 
@@ -187,21 +196,24 @@ def _benchmark(versions: Sequence[Benchmark], catalogue: Catalogue) -> list[str]
     servers = catalogue.servers
     lines = [_version(item, servers.get(item.ref, ()), newest.note) for item in versions]
     parts.append("\n".join(lines))
-    merged: dict[tuple[str, str], dict[str, Control]] = {}
+    order = [item.version for item in versions]
+    merged: dict[str, dict[str, Control]] = {}
     for version in reversed(versions):
         for control in version.controls:
-            merged.setdefault((control.section, control.title), {})[version.version] = control
-    # A benchmark that never changed a number needs one column for it, not one for each version.
-    steady = all(len({item.id for item in row.values()}) == 1 for row in merged.values()) and all(
-        len(row) == len(versions) for row in merged.values()
-    )
-    names = ("Control",) if steady else tuple(item.version for item in versions)
+            key = control.identity or f"{control.section} {control.title}"
+            merged.setdefault(key, {})[version.version] = control
+    table = [(next(iter(found.values())), found) for found in merged.values()]
     for section in newest.sections:
-        rows = [_row(row, versions, steady) for key, row in merged.items() if key[0] == section.id]
+        rows = [_row(found, order) for latest, found in table if latest.section == section.id]
         if rows:
             parts.append(f"### {_heading(section.id, newest)}")
-            parts.append(_table((*names, "In our words", "Level", "Decided by", "Note"), rows))
+            parts.append(_table(_columns(versions), rows))
     return parts
+
+
+def _columns(versions: Sequence[Benchmark]) -> tuple[str, ...]:
+    newest = f"In {versions[-1].version}" if len(versions) > 1 else "Control"
+    return (newest, "In our words", "Level", "Assessed", "Decided by", "Other numbers, notes")
 
 
 def _version(version: Benchmark, servers: Sequence[str], shared: str) -> str:
@@ -221,23 +233,84 @@ def _heading(section_id: str, benchmark: Benchmark) -> str:
     return title if re.search("[a-z-]", section.id) else f"{section.id} {title}"
 
 
-def _row(
-    row: Mapping[str, Control], versions: Sequence[Benchmark], steady: bool
-) -> tuple[str, ...]:
-    control = next(iter(row.values()))
-    ids = (
-        (control.id,)
-        if steady
-        else tuple(row[item.version].id if item.version in row else "-" for item in versions)
-    )
-    levels = {name: str(item.level) for name, item in row.items() if item.level is not None}
-    level = ", ".join(sorted(set(levels.values())))
-    if len(set(levels.values())) > 1:
-        level = ", ".join(f"{levels[name]} in {name}" for name in reversed(levels))
+def _row(found: Mapping[str, Control], order: Sequence[str]) -> tuple[str, ...]:
+    """One control identity: its number in the newest version, and what differs in others."""
+    control = next(iter(found.values()))
+    numbers = runs({name: item.id for name, item in found.items()}, order)
+    there = order[-1] in found
+    levels = {name: str(item.level) for name, item in found.items() if item.level is not None}
+    same = set(levels.values())
+    level = next(iter(same)) if len(same) == 1 else ", ".join(told(runs(levels, order)))
     checks = ", ".join(f"[{item}](checks/{item}.md)" for item in control.checks)
     if not checks:
         checks = "no rule to judge" if control.mode == "informative" else "no check yet"
-    return (*ids, _cell(control.title), level or "-", checks, _cell(control.note))
+    others = told(run for run in numbers if not there or run.value != control.id)
+    if there and not others and len(found) < len(order):
+        others = (f"from {numbers[-1].first} on",)
+    notes = "; ".join(filter(None, (", ".join(others), _cell(control.note))))
+    number = control.id if there else "-"
+    return (number, _cell(control.title), level or "-", control.mode, checks, notes)
+
+
+def _decided(
+    benchmark: Benchmark, registry: Registry, fixtures: Mapping[str, Sequence[str]]
+) -> str:
+    """The controls that checks decide, with what decides each and the cases that prove it."""
+    controls = [item for item in benchmark.controls if item.checks]
+    rows = []
+    for control in controls:
+        checks = [known for name in control.checks if (known := registry.get(name)) is not None]
+        rows.append(
+            (
+                control.id,
+                _cell(control.title),
+                ", ".join(control.elsewhere) or "the same",
+                "<br>".join(f"[{item.id}](checks/{item.id}.md)" for item in checks),
+                "<br>".join(_cell(_deciding(item)) for item in checks),
+                "<br>".join(_cases(item.id, fixtures.get(item.id, ())) for item in checks),
+            )
+        )
+    parts = [
+        f"# {benchmark.title} {benchmark.version}: what decides each control",
+        MARK,
+        f"{len(controls)} of {len(benchmark.controls)} controls are decided by checks. A control "
+        "takes the worst finding of its checks. The last column counts the fixtures of each check "
+        "and, unfolded, names their cases; each fixture is a state of the world with the verdict "
+        "that it must get. Titles and rules are in this project's own words; all versions stand "
+        "in [benchmarks.md](benchmarks.md).",
+        _table(
+            (
+                "Control",
+                "In our words",
+                "Elsewhere",
+                "Checks",
+                "What decides it",
+                "Fixtures",
+            ),
+            rows,
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _deciding(check: Check) -> str:
+    """The first sentence of a rule that says when it fails or passes; else the first of all."""
+    sentences = re.split(r"(?<=[.;])\s+", " ".join(check.rule.split()))
+    telling = (text for text in sentences if re.match(r"(?:fails|passes)\b", text, re.IGNORECASE))
+    return _capital(next(telling, sentences[0])).rstrip(".;") + "."
+
+
+def _cases(check_id: str, names: Sequence[str]) -> str:
+    """How many fixtures a check has, and behind a fold the cases by the status they must get."""
+    if not names:
+        return "none"
+    cases: dict[str, list[str]] = {}
+    for name in names:
+        status, _, case = name.removesuffix(".yaml").partition(".")
+        cases.setdefault(status, []).append(f"[{case}](../tests/fixtures/{check_id}/{name})")
+    listed = "<br>".join(f"{status}: {', '.join(found)}" for status, found in cases.items())
+    counts = ", ".join(f"{len(found)} {status}" for status, found in cases.items())
+    return f"<details><summary>{len(names)}: {counts}</summary>{listed}</details>"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

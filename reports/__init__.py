@@ -18,36 +18,40 @@ from auditor.scorecard import Scorecard
 class Writer:
     """A form of the report: the file it is written to, and how its bytes are made.
 
-    `render` is pure but for what its libraries read of the machine (fonts). It raises
+    `parts` is pure but for what its libraries read of the machine (fonts). It raises
     `RenderError` when a library is missing.
     """
 
     filename: str
-    render: Callable[[Scorecard], bytes]
+    parts: Callable[[Scorecard], Iterable[bytes]]
+
+    def render(self, card: Scorecard) -> bytes:
+        """The whole file."""
+        return b"".join(self.parts(card))
 
 
-def _html(card: Scorecard) -> bytes:
+def _html(card: Scorecard) -> Iterable[bytes]:
     from reports.html import render_html
 
-    return render_html(card).encode()
+    return (render_html(card).encode(),)
 
 
-def _pdf(card: Scorecard) -> bytes:
+def _pdf(card: Scorecard) -> Iterable[bytes]:
     from reports.pdf import render_pdf
 
-    return render_pdf(card)
+    return (render_pdf(card),)
 
 
-def _json(card: Scorecard) -> bytes:
-    from reports.findings_json import render_json
+def _json(card: Scorecard) -> Iterable[bytes]:
+    from reports.findings_json import json_parts
 
-    return render_json(card)
+    return json_parts(card)
 
 
-def _csv(card: Scorecard) -> bytes:
-    from reports.findings_csv import render_csv
+def _csv(card: Scorecard) -> Iterable[bytes]:
+    from reports.findings_csv import csv_parts
 
-    return render_csv(card)
+    return csv_parts(card)
 
 
 WRITERS: Mapping[str, Writer] = {

@@ -13,7 +13,18 @@ from auditor.model import Severity, Status
 from auditor.scorecard import TEMPLATE_SECTIONS, Scorecard
 from reports import charts, text
 from reports.palette import print_icons, resolve, screen_icons, screen_tokens
-from reports.view import View, file_of, gap_lines, is_system, live, subject
+from reports.view import (
+    View,
+    because,
+    file_of,
+    gap_lines,
+    is_system,
+    live,
+    spans,
+    subject,
+    waived,
+    without_reason,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -41,7 +52,7 @@ MEANINGS = {
     Status.ERROR: "The check itself crashed; nothing is concluded from that.",
     Status.UNKNOWN: "What decides it could not be read, or no check decides it yet.",
     Status.REVIEW: "The evidence is complete, and a person must judge it.",
-    Status.WAIVED: "It fails, and somebody accepted that for a time.",
+    Status.WAIVED: "It fails, and that is accepted for a reason, which section 8 prints.",
     Status.PASS: "All that the rule speaks of was read, and it holds.",
     Status.NOT_APPLICABLE: "All was read, and nothing that the rule speaks of is there.",
 }
@@ -102,6 +113,10 @@ def environment() -> Environment:
         subject=subject,
         short=text.short,
         is_system=is_system,
+        because=because,
+        without_reason=without_reason,
+        spans=spans,
+        waived=waived,
     )
     return made
 

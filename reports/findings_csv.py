@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 
 from auditor.scorecard import Scorecard
 
@@ -38,12 +39,27 @@ COLUMNS = (
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
+_PART = 1024 * 1024
+"""Characters in one part."""
+
+
 def render_csv(card: Scorecard) -> bytes:
     """Return every finding, passes included, worst first, under `COLUMNS`."""
+    return b"".join(csv_parts(card))
+
+
+def csv_parts(card: Scorecard) -> Iterator[bytes]:
+    """The same in parts: a large cluster has more findings than fit well in memory at once."""
     targets = {item.target.id: item.target.name for item in card.targets}
     checks = {item.check.id: item for item in card.checks}
+    # Mappings and frameworks would be half of each row; findings.json has them by control.
+    told = {
+        item.benchmark.ref
+        for item in card.benchmarks
+        if item.benchmark.kind not in {"framework", "mapping"}
+    }
     controls = {
-        key: "; ".join(f"{ref} {control}" for ref, control in item.controls)
+        key: "; ".join(f"{ref} {control}" for ref, control in item.controls if ref in told)
         for key, item in checks.items()
     }
     out = io.StringIO(newline="")
@@ -73,7 +89,11 @@ def render_csv(card: Scorecard) -> bytes:
             controls.get(row.check, ""),
         )
         writer.writerow([_harmless(cell) if isinstance(cell, str) else cell for cell in cells])
-    return out.getvalue().encode("utf-8", "replace")
+        if out.tell() > _PART:
+            yield out.getvalue().encode("utf-8", "replace")
+            out.seek(0)
+            out.truncate()
+    yield out.getvalue().encode("utf-8", "replace")
 
 
 def _harmless(cell: str) -> str:

@@ -6,6 +6,8 @@ when a consumer could break. Nothing is cleaned or clipped here: a name is what 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -16,14 +18,39 @@ from auditor.scorecard import BenchmarkResult, ControlResult, Scorecard, TargetR
 SCHEMA = "urn:benchmark-auditor:findings:1"
 """What the document's `schema` says, and the `$id` of its JSON Schema."""
 
+_CHUNK = 1000
+"""Findings in one part."""
+
 
 def render_json(card: Scorecard) -> bytes:
     """Return findings.json: every finding, passes included, and all controls, scores and gaps."""
-    return dump(document(card)) + b"\n"
+    return b"".join(json_parts(card))
 
 
-def document(card: Scorecard) -> dict[str, Json]:
-    """The same, before it is written."""
+def json_parts(card: Scorecard, most: int | None = None) -> Iterator[bytes]:
+    """The same in parts: a large cluster has more findings than fit well in memory at once.
+
+    With `most` only so many findings are in it, the worst, for where all would be too much.
+    """
+    document = _rest(card)
+    head = b",".join(
+        b'"%s":%s' % (key.encode(), dump(document.pop(key)))
+        for key in ("schema", "tool", "snapshot")
+    )
+    yield b"{" + head + b',"findings":['
+    rows = islice(card.findings, most)
+    comma = b""
+    while chunk := list(islice(rows, _CHUNK)):
+        yield comma + b",".join(dump(_finding(row)) for row in chunk)
+        comma = b","
+    yield b"]"
+    for key, value in document.items():
+        yield b',"%s":%s' % (key.encode(), dump(value))
+    yield b"}\n"
+
+
+def _rest(card: Scorecard) -> dict[str, Json]:
+    """The document without its findings."""
     names = {item.target.id: item.target.name for item in card.targets}
     return {
         "schema": SCHEMA,
@@ -33,7 +60,6 @@ def document(card: Scorecard) -> dict[str, Json]:
             "taken_at": card.taken_at,
             "targets": [_target(item) for item in card.targets],
         },
-        "findings": [_finding(row) for row in card.findings],
         "controls": [
             _control(result, item) for result in card.benchmarks for item in result.controls
         ],

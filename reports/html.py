@@ -84,6 +84,7 @@ def _data(view: View) -> str:
             at(row.expected, text.TEXT_LIMIT),
             at(live(row), 99),
             int(is_system(row, view)),
+            at(row.waiver, text.TEXT_LIMIT),
             row.id,
         ]
         for number, group in enumerate(view.groups)

@@ -6,21 +6,22 @@ the file's identifier come from the snapshot, so that one machine writes the sam
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 from auditor.errors import RenderError
+from auditor.garbage import paused_garbage_collection
 from auditor.scorecard import Scorecard
 from reports.document import fill, style
-from reports.findings_json import render_json
+from reports.findings_json import json_parts
 from reports.text import moment_of
 from reports.view import arrange
 
 SPREAD = 4
 """Findings of one check before the next check has its turn: enough to see what they share."""
+
+ATTACHED = 20_000
+"""Most findings in the attached findings.json: more would make a file that no reader opens."""
 
 _PANGO = (
     "install Pango: apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 "
@@ -33,7 +34,8 @@ def render_pdf(card: Scorecard) -> bytes:
     """Return the report as a PDF file.
 
     It details the worst findings (`report.pdf_findings`) and counts the others, which are in the
-    attached findings.json. Raises `RenderError` when the libraries WeasyPrint needs are missing.
+    attached findings.json as far as they fit. Raises `RenderError` when the libraries WeasyPrint
+    needs are missing.
     """
     weasyprint = load_weasyprint()
     limit = int(card.settings["report"]["pdf_findings"])
@@ -43,29 +45,14 @@ def render_pdf(card: Scorecard) -> bytes:
     # Text cannot hold these: its angle brackets are escaped.
     source = source.replace("<bdi>", "").replace("</bdi>", "")
     fetcher = weasyprint.urls.URLFetcher(allowed_protocols={"data"}, allow_redirects=False)
-    with _without_collector():
+    # Laying out builds hundreds of thousands of objects that all live to the end.
+    with paused_garbage_collection():
         document = weasyprint.HTML(string=source, url_fetcher=fetcher).render()
         document.metadata.attachments = [_attachment(weasyprint, card)]
         written: bytes = document.write_pdf(
             pdf_variant="pdf/ua-1", pdf_identifier=card.sha256[:32].encode() or None
         )
     return written
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Pause the cyclic garbage collector.
-
-    Laying out builds hundreds of thousands of objects that all live to the end; walking them
-    again and again is a fifth of the time, and finds nothing.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def load_weasyprint() -> ModuleType:
@@ -92,10 +79,12 @@ def _style(paper: str) -> str:
 
 def _attachment(weasyprint: ModuleType, card: Scorecard) -> Any:
     moment = moment_of(card.taken_at)
+    total = len(card.findings)
+    what = f"the {ATTACHED:,} worst of {total:,} findings" if total > ATTACHED else "all findings"
     return weasyprint.Attachment(
-        string=render_json(card),
+        string=b"".join(json_parts(card, ATTACHED)),
         name="findings.json",
-        description="The machine-readable results of this audit",
+        description=f"The machine-readable results of this audit: controls, scores, gaps, {what}",
         created=moment,
         modified=moment,
         relationship="Data",

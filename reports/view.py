@@ -5,11 +5,12 @@ Layout only. Every figure stays the scorecard's own; what is counted here is row
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auditor.model import Finding, Status
+from auditor.model import Control, Finding, Status
 from auditor.scorecard import (
     BenchmarkResult,
     CheckResult,
@@ -122,7 +123,12 @@ def arrange(card: Scorecard, *, markup: int, carried: int, spread: int) -> View:
 
 def is_system(row: Finding, view: View) -> bool:
     """Whether a finding stands in a system namespace: judged alike, shown apart."""
-    return row.namespace in view.rules.get("system_namespaces", ())
+    return _namespace(row) in view.rules.get("system_namespaces", ())
+
+
+def _namespace(row: Finding) -> str | None:
+    """The namespace a finding speaks of, which may be what was judged itself."""
+    return row.name if row.kind == "Namespace" else row.namespace
 
 
 def file_of(row: Finding) -> str:
@@ -174,6 +180,67 @@ def gap_lines(notes: Iterable[GapNote]) -> tuple[GapLine, ...]:
     return tuple(GapLine(tuple(found)) for found in lines.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Waived:
+    """Resources for which failures of the same checks are accepted for one reason."""
+
+    reason: str
+    resources: tuple[str, ...]
+    checks: tuple[CheckResult, ...]
+
+
+PLATFORM = "a component of the platform"
+"""How the reason of an exception begins that comes with a check, and not from the configuration."""
+
+
+def waived(card: Scorecard) -> tuple[Waived, ...]:
+    """Every accepted finding: what the configuration accepts first, then what checks do."""
+    checks: dict[tuple[str, str], dict[str, CheckResult]] = {}
+    for result in card.checks:
+        for row in result.findings:
+            if row.status is Status.WAIVED:
+                place = (row.waiver or row.observed, f"{row.kind} {subject(row)}")
+                checks.setdefault(place, {})[row.check] = result
+    groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    results: dict[tuple[str, ...], tuple[CheckResult, ...]] = {}
+    for (reason, resource), found in checks.items():
+        ids = tuple(found)
+        results[ids] = tuple(found.values())
+        groups.setdefault((reason, ids), []).append(resource)
+    listed = [Waived(key[0], tuple(names), results[key[1]]) for key, names in groups.items()]
+    return tuple(sorted(listed, key=lambda group: group.reason.startswith(PLATFORM)))
+
+
+def because(control: Control) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Why a control was given its checks: each sentence once, with the checks it is about."""
+    found: dict[str, list[str]] = {}
+    for check in control.checks:
+        if check in control.because:
+            found.setdefault(control.because[check], []).append(check)
+    return tuple((why, tuple(checks)) for why, checks in found.items())
+
+
+def without_reason(control: Control) -> tuple[str, ...]:
+    """The checks of a control that decide it with no further word."""
+    return tuple(check for check in control.checks if check not in control.because)
+
+
+def spans(ids: Iterable[str]) -> str:
+    """Control numbers with those that follow one another drawn together: `1.1.1 to 1.1.21, 2.3`."""
+    found: list[list[str]] = []
+    for text in ids:
+        if found and text == _next(found[-1][-1]):
+            found[-1].append(text)
+        else:
+            found.append([text])
+    return ", ".join(", ".join(run) if len(run) < 3 else f"{run[0]} to {run[-1]}" for run in found)
+
+
+def _next(text: str) -> str | None:
+    match = re.fullmatch(r"(.*?)(\d+)", text)
+    return f"{match.group(1)}{int(match.group(2)) + 1}" if match else None
+
+
 def subject(row: Finding) -> str:
     """The namespace and name of what was judged."""
     return f"{row.namespace}/{row.name}" if row.namespace else row.name
@@ -204,14 +271,17 @@ def _apart(
     own: list[Finding] = []
     apart: list[Finding] = []
     for found in workloads.values():
-        (apart if found[0].namespace in system else own).extend(found)
+        (apart if _namespace(found[0]) in system else own).extend(found)
     return tuple(own), tuple(apart)
 
 
 def _references(benchmarks: Iterable[BenchmarkResult]) -> dict[tuple[str, str], Reference]:
     return {
         (result.benchmark.ref, item.control.id): Reference(
-            result.benchmark.title, item.control.id, section, item.anchor
+            f"{result.benchmark.title} {result.benchmark.version}",
+            item.control.id,
+            section,
+            item.anchor,
         )
         for result in benchmarks
         for section, item in _placed(result)

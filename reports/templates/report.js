@@ -44,10 +44,10 @@
   for (const row of packed) {
     const at = (column) => strings[row[column]];
     keep(checks[row[0]], {
-      id: row[13], tr: null, packed: row, system: row[12],
+      id: row[14], tr: null, packed: row, system: row[12],
       status: at(1), severity: at(2), target: at(3), namespace: at(4), name: at(6),
       place: `${at(7)} ${at(8)}`, live: Number(at(11).replaceAll(",", "")),
-      text: [1, 2, 3, 5, 6, 7, 8, 9, 10].map(at).join(" ").toLowerCase(),
+      text: [1, 2, 3, 5, 6, 7, 8, 9, 10, 13].map(at).join(" ").toLowerCase(),
     });
   }
 
@@ -75,6 +75,8 @@
     breakable(tr.querySelector(".file bdi"), at(7));
     breakable(tr.querySelector(".path bdi"), at(8));
     put(".observed bdi", at(9));
+    if (at(13)) put(".waiver bdi", at(13));
+    else tr.querySelector(".waiver").remove();
     put(".expected bdi", at(10));
     put(".c-n", at(11));
     for (const empty of tr.querySelectorAll("bdi:empty")) empty.remove();

@@ -13,6 +13,7 @@ from auditor.catalogue import Catalogue
 from auditor.collect.base import Harvest
 from auditor.errors import ConfigError
 from auditor.evaluate import evaluate
+from auditor.hidden import unknown_by_nature
 from auditor.model import (
     Benchmark,
     Check,
@@ -201,3 +202,125 @@ def test_an_unknown_benchmark_is_refused_by_name() -> None:
 def test_a_report_says_which_version_judged_and_which_collected() -> None:
     found = card(harvest(Ingress=["pass"]))
     assert (found.tool_version, found.collected_with) == (__version__, "0.0.0")
+
+
+def test_how_a_verdict_came_about_is_said_in_words() -> None:
+    said = {
+        "fail": "by published rule",
+        "pass": "by published rule",
+        "review": "review by a person",
+        "unknown": "not judged",
+        "not-applicable": "by published rule",
+    }
+    for status, method in said.items():
+        assert control(card(harvest(Ingress=[status])), "1.2").method == method
+    assert control(card(harvest(Ingress=["pass"])), "2.2").method == "no check yet"
+
+
+def excused(check_id: str, resource: Resource, view: View) -> str | None:
+    return "two people, alarmed" if resource.name.endswith("-0") else None
+
+
+def test_an_accepted_failure_is_waived_with_its_reason_and_its_entry_is_in_use() -> None:
+    checks = Registry(
+        {key: replace(CHECKS.checks[key], excuse=excused) for key in ("on-service", "on-ingress")}
+    )
+    found = snapshot_of(harvest(Service=["fail", "fail"], Ingress=["fail"]))
+    entries = [
+        {"subject": "Group:a", "checks": ["on-*"], "reason": "two people, alarmed"},
+        {"subject": "Group:b", "checks": ["other-*"], "reason": "two people, alarmed"},
+        {"subject": "Group:c", "checks": ["*"], "reason": "another one"},
+    ]
+    rules = {**found.settings["rules"], "accepted_subjects": entries}
+    settings = {**found.settings, "benchmarks": ["bench"], "rules": rules}
+    snapshot = replace(found, settings=settings)
+    catalogue = replace(CATALOGUE, benchmarks=CATALOGUE.benchmarks[:1])
+    result = aggregate(snapshot, evaluate(snapshot, checks), checks, _served(catalogue))
+
+    assert [(item.who, item.used) for item in result.accepted] == [
+        ("Group:b", 0),
+        ("Group:c", 0),
+        ("Group:a", 2),
+    ]
+    assert result.finding_counts.waived == 2
+    assert "2 failures accepted with a reason." in result.verdict
+    only = control(result, "1.2")
+    assert (only.status, only.reason, only.method) == (
+        Status.WAIVED,
+        "two people, alarmed",
+        "by published rule, accepted",
+    )
+
+
+def _served(catalogue: Catalogue) -> Catalogue:
+    """The catalogue without the control of a check that is left out."""
+    (bench,) = catalogue.benchmarks
+    kept = tuple(item for item in bench.controls if "on-config-map" not in item.checks)
+    return replace(catalogue, benchmarks=(replace(bench, controls=kept),))
+
+
+def test_two_versions_of_a_benchmark_are_held_against_one_another_by_identity() -> None:
+    bench = CATALOGUE.benchmarks[0]
+    named = [
+        replace(item, identity=name)
+        for item, name in zip(bench.controls, ("both", "one", "maps", "nobody"), strict=True)
+    ]
+    older = replace(
+        bench,
+        version="0",
+        controls=(
+            replace(named[0], id="1.9"),
+            replace(named[3], id="1.10", section="1", identity="gone"),
+            *named[1:],
+        ),
+    )
+    catalogue = Catalogue((older, replace(bench, controls=tuple(named))), {})
+    missing = harvest(Ingress=["fail"], ConfigMap=["pass"])
+    missing.gap(CLUSTER, "kubernetes", "roles", Reason.FORBIDDEN, "403")
+    snapshot = snapshot_of(missing)
+    snapshot = replace(snapshot, settings={**snapshot.settings, "benchmarks": ["bench@0", "bench"]})
+    found = aggregate(snapshot, evaluate(snapshot, CHECKS), CHECKS, catalogue)
+
+    (comparison,) = found.comparisons
+    assert [result.benchmark.version for result in comparison.results] == ["0", "1"]
+    assert [
+        (row.identity, *(cell and (cell.control.id, str(cell.status)) for cell in row.cells))
+        for row in comparison.rows
+    ] == [
+        ("both", ("1.9", "fail"), ("1.1", "fail")),
+        ("gone", ("1.10", "unknown"), None),
+        ("one", ("1.2", "fail"), ("1.2", "fail")),
+        ("maps", ("2.1", "unknown"), ("2.1", "unknown")),
+        ("nobody", ("2.2", "unknown"), ("2.2", "unknown")),
+    ]
+    assert [row.identity for row in comparison.rows if row.moved] == ["both", "gone"]
+    assert [row.identity for row in comparison.rows if not row.served] == ["gone", "nobody"]
+    assert [note.hides for note in found.gaps] == [("bench@0 2.1", "bench@1 2.1")]
+    assert card(harvest(Ingress=["pass"])).comparisons == ()
+
+
+def test_passes_stay_columns_and_count_as_rows_do() -> None:
+    """A large cluster has a hundred thousand of them; no figure may depend on how they are kept."""
+    said = {"Service": ["pass", "fail", "pass"], "Ingress": ["pass", "not-applicable"]}
+    snapshot = snapshot_of(harvest(**said))
+    snapshot = replace(snapshot, settings={**snapshot.settings, "benchmarks": ["bench"]})
+    columns = evaluate(snapshot, CHECKS)
+    assert columns.settled
+    kept = aggregate(snapshot, columns, CHECKS, CATALOGUE)
+    assert kept.findings is columns
+    assert replace(aggregate(snapshot, list(columns), CHECKS, CATALOGUE), findings=columns) == kept
+
+
+def test_what_manifests_can_never_show_is_told_from_what_was_not_read() -> None:
+    partial = harvest(Service=["unknown"], ConfigMap=["pass", "unknown"])
+    partial.gap(CLUSTER, "files", "roles", Reason.PARTIAL, "manifests show only what they hold")
+    partial.gap(CLUSTER, "files", "ingresses", Reason.MALFORMED, "not YAML")
+    snapshot = snapshot_of(partial)
+    by_nature = unknown_by_nature(snapshot, CHECKS)
+    rows = [row for row in evaluate(snapshot, CHECKS) if row.status is Status.UNKNOWN]
+    assert {(row.check, row.name, by_nature(row)) for row in rows} == {
+        ("on-config-map", "ConfigMap-0", True),
+        ("on-config-map", "ConfigMap-1", True),
+        ("on-service", "Service-0", False),
+        ("on-ingress", "ingresses", False),
+    }

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -99,6 +100,22 @@ def test_there_is_a_page_for_each_check_an_index_and_a_table(found: dict[str, st
     assert set(found) == {"checks/k8s-sample.md", "checks/README.md", "benchmarks.md"}
 
 
+def test_what_decides_each_control_has_a_page_with_its_cases(generate: ModuleType) -> None:
+    decided = replace(CATALOGUE.benchmarks[-1], id=generate.DECIDED)
+    moved = replace(decided.controls[0], elsewhere=("1.1.1 in 1",))
+    decided = replace(decided, controls=(moved, decided.controls[1]))
+    page = generate.pages(REGISTRY, Catalogue((decided,), {}), FIXTURES)["cis-kubernetes.md"]
+
+    rows = [line for line in page.splitlines() if line.startswith("| 1.1")]
+    assert rows == [
+        "| 1.1.2 | Be good | 1.1.1 in 1 | [k8s-sample](checks/k8s-sample.md) | Fails when `a\\|b`. "
+        "| <details><summary>2: 1 fail, 1 pass</summary>"
+        "fail: [one](../tests/fixtures/k8s-sample/fail.one.yaml)<br>"
+        "pass: [two](../tests/fixtures/k8s-sample/pass.two.yaml)</details> |"
+    ]
+    assert "1 of 2 controls are decided by checks" in page
+
+
 def test_a_checks_page_holds_all_that_is_known_of_it(found: dict[str, str]) -> None:
     page = found["checks/k8s-sample.md"]
 
@@ -129,9 +146,11 @@ def test_the_index_names_the_newest_version_only(found: dict[str, str]) -> None:
 def test_the_table_shows_a_controls_number_in_each_version(found: dict[str, str]) -> None:
     page = found["benchmarks.md"]
 
-    assert "| 1 | 2 | In our words | Level | Decided by | Note |" in page
-    assert "| 1.1.1 | 1.1.2 | Be good | 1 | [k8s-sample](checks/k8s-sample.md) |  |" in page
-    assert "| 1.1.9 | 1.1.9 | Be told | - | no rule to judge |  |" in page
+    assert "| In 2 | In our words | Level | Assessed | Decided by | Other numbers, notes |" in page
+    assert (
+        "| 1.1.2 | Be good | 1 | manual | [k8s-sample](checks/k8s-sample.md) | 1.1.1 in 1 |" in page
+    )
+    assert "| 1.1.9 | Be told | - | informative | no rule to judge |  |" in page
     assert "- `sample@1`: 2 controls, 1 decided by checks. An older one." in page
     assert "- `sample@2`: 2 controls, 1 decided by checks; for Kubernetes 1.35" in page
     assert "### 1.1 Above: Below" in page

@@ -130,6 +130,14 @@ def test_only_what_came_from_a_file_has_an_origin(document: dict[str, Any]) -> N
         assert ("origin" in row["resource"]) == (row["resource"]["target"] == FILES)
 
 
+def test_an_accepted_finding_carries_its_reason(card: Scorecard, document: dict[str, Any]) -> None:
+    waived = {row["waiver"] for row in document["findings"] if row["status"] == "waived"}
+    assert waived == {"runs by hand", "a component of the platform: it <writes> the node's rules"}
+    assert all(row["waiver"] is None for row in document["findings"] if row["status"] != "waived")
+    rows = [row for row in _rows(render_csv(card)) if row["status"] == "waived"]
+    assert {row["waiver"] for row in rows} == waived
+
+
 def test_a_gap_says_what_narrows_it(document: dict[str, Any]) -> None:
     reasons = {gap["scope"]: gap["reason"] for gap in document["gaps"]}
     assert reasons["pods"] == "timed out: no answer (namespace payroll, target prod-eu)"

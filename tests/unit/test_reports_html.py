@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import json
 import os
 import re
@@ -32,6 +33,7 @@ from tests.support.scorecards import (
     SCRIPT,
     TAKEN_AT,
     TEMPLATE,
+    WHY,
     make_scorecard,
 )
 
@@ -87,6 +89,12 @@ def source(card: Scorecard) -> str:
 @pytest.fixture(scope="module")
 def page(source: str) -> Page:
     return Page(source)
+
+
+def words(source: str) -> str:
+    """What the body says, with a space wherever an element begins or ends."""
+    body = source[source.index("<main>") : source.index("</main>")]
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
 
 
 def empty_card() -> Scorecard:
@@ -242,10 +250,71 @@ def test_what_is_not_there_yet_is_said(page: Page) -> None:
     assert "no check yet" in shown
 
 
-def test_waivers_or_their_absence_are_said(card: Scorecard, page: Page) -> None:
-    assert "Accepted by the shop's owner until 2026-12-31" in page.text
+def test_waivers_or_their_absence_are_said(card: Scorecard, source: str) -> None:
+    shown = words(source)
+    risks = shown[shown.index("8 Accepted risks") : shown.index("9 Monitoring")]
+    assert "2 findings fail by the rule and are accepted for a reason" in risks
+    reason = "a component of the platform: it <writes> the node's rules"
+    own = risks.index("Job shop/import runs by hand k8s-resource-limits")
+    assert own < risks.index(f"Job kube-system/cni {reason} k8s-privileged-container")
+    assert "runs by hand" in shown[: shown.index("8 Accepted risks")], "beside the finding too"
     none = replace(card, finding_counts=replace(card.finding_counts, waived=0))
-    assert "reads no waiver file" in Page(render_html(none)).text
+    assert "reads no waiver file" in words(render_html(none))
+
+
+def test_what_the_configuration_accepts_is_printed_and_the_unused_first(source: str) -> None:
+    shown = words(source)
+    risks = shown[shown.rindex("What the configuration accepts") : shown.index("9 Monitoring")]
+    places = [risks.index(text) for text in ("Group:<sre>", "gone/*", "shop/Job/*")]
+    assert places == sorted(places)
+    assert len(re.findall(r"\bunused\b", risks[: risks.index("An unused one")])) == 2
+    assert "runs by hand 1 These entries carry no owner" in risks
+    method = shown[shown.index("Thresholds used") :]
+    assert "shop/Job/* for k8s-resource-limits : runs by hand (1 set aside)" in method
+    assert "gone/* for * : was there once (unused)" in method
+
+
+def test_a_control_shows_the_benchmarks_word_and_how_the_verdict_came_about(source: str) -> None:
+    shown = words(source)
+    row = shown[shown.index("5.1.1 What CIS Kubernetes Benchmark asks") :]
+    assert "own k8s-cluster-admin-binding 1, manual fail by published rule" in row[:200]
+    unserved = shown[shown.index("5.1.2 What CIS Kubernetes Benchmark asks") :]
+    assert "own 2, manual no check yet –" in unserved[:150]
+    assert "Numbered 5.7.3 in 1.10." in shown
+
+
+def test_a_frameworks_control_says_why_each_check_was_given_to_it(
+    card: Scorecard, source: str
+) -> None:
+    served = [
+        item
+        for result in card.benchmarks
+        if result.benchmark.kind in {"framework", "mapping"}
+        for item in result.controls
+        if item.served
+    ]
+    assert served
+    assert words(source).count(WHY) == len(served)
+
+
+def test_sections_without_a_check_are_folded_and_complete(source: str, page: Page) -> None:
+    shown = words(source)
+    assert "24 controls in 3 sections that no check decides yet" in shown
+    assert ("details", {"class": "undecided"}) in page.elements
+    for number in range(1, 22):
+        assert f"1.1.{number} What CIS Kubernetes Benchmark asks under 1.1.{number}," in shown
+
+
+def test_two_versions_stand_side_by_side_by_what_each_control_is_about() -> None:
+    shown = words(
+        render_html(make_scorecard(chosen=("cis-kubernetes@1.10", "cis-kubernetes@2.0.1")))
+    )
+    table = shown[shown.index("CIS Kubernetes Benchmark: 1.10 and 2.0.1 side by side") :]
+    assert "6 of 56 have another number, or are not in every version" in table
+    moved = table[table.index("under 5.6.3, said in words of our own moved") :]
+    assert re.match(r".*? moved 1\.10 5\.7\.3 (\w+) 2\.0\.1 5\.6\.3 \1 ", moved)
+    assert "not in every version 1.10 5.2.12 no check yet 2.0.1 not in this version" in table
+    assert "CIS Kubernetes Benchmark 1.10 5.7.3" in shown, "a finding names the version it decides"
 
 
 def test_findings_beyond_the_markup_are_data_and_beyond_the_limit_are_counted() -> None:
@@ -268,11 +337,12 @@ def test_rows_as_data_say_what_the_finding_says() -> None:
     known = {row.id: row for row in card.findings}
     strings = data["strings"]
     for row in data["rows"]:
-        finding = known[row[13]]
+        finding = known[row[14]]
         assert strings[row[1]] == finding.status
         assert strings[row[4]] == text.short(finding.namespace)
         assert strings[row[6]] == text.short(subject(finding))
         assert strings[row[11]] == live(finding)
+        assert strings[row[13]] == (finding.waiver or "")
 
 
 def test_a_small_limit_is_kept() -> None:

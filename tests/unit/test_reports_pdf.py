@@ -140,6 +140,13 @@ def test_the_worst_findings_are_detailed_and_the_rest_is_counted(
     assert 0 < sum(left) <= total - 40
 
 
+def test_sections_without_a_check_are_one_line_each(pages: list[str]) -> None:
+    text = " ".join(pages)
+    assert "1.1 Files of the control plane 21 1.1.1 to 1.1.21" in text
+    assert "asks under 1.1.7," not in text
+    assert "GV.OC, GV.RM" in text
+
+
 def test_hostile_names_are_text(pages: list[str]) -> None:
     text = " ".join(pages).replace(" ", "")
     assert "</script><script>document.title='hacked'</script>" in text

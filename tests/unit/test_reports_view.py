@@ -6,9 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from auditor.model import Finding, Status
+from auditor.model import Control, Finding, Status
 from auditor.scorecard import Scorecard
-from reports.view import View, arrange, file_of, gap_lines, live, subject
+from reports.view import (
+    View,
+    arrange,
+    because,
+    file_of,
+    gap_lines,
+    live,
+    spans,
+    subject,
+    waived,
+    without_reason,
+)
 from tests.support.scorecards import make_scorecard
 
 
@@ -65,8 +76,57 @@ def test_the_summary_links_only_to_findings_that_are_shown(card: Scorecard) -> N
 def test_system_namespaces_stand_apart(card: Scorecard) -> None:
     view = arrange(card, markup=9999, carried=0, spread=1)
     apart = [row for group in view.groups for row in group.system]
-    assert {row.namespace for row in apart} == {"kube-system"}
-    assert all(row.namespace != "kube-system" for group in view.groups for row in group.own)
+    assert {subject(row).split("/")[0] for row in apart} == {"kube-system", "kube-public"}
+    own = {subject(row).split("/")[0] for group in view.groups for row in group.own}
+    assert not own & set(card.settings["rules"]["system_namespaces"])
+
+
+def test_failures_in_system_namespaces_are_counted_apart(card: Scorecard) -> None:
+    for item in card.checks:
+        failing = {
+            (row.kind, row.namespace, row.name)
+            for row in item.findings
+            if row.status is Status.FAIL
+            and (row.name if row.kind == "Namespace" else row.namespace)
+            in card.settings["rules"]["system_namespaces"]
+        }
+        assert item.failing_in_system == len(failing) <= item.failing
+    assert any(item.failing_in_system for item in card.checks)
+
+
+def test_accepted_findings_share_a_line_by_reason_resources_and_checks(card: Scorecard) -> None:
+    groups = waived(card)
+    assert [group.reason.split(":")[0] for group in groups] == [
+        "runs by hand",
+        "a component of the platform",
+    ]
+    assert [[item.check.id for item in group.checks] for group in groups] == [
+        ["k8s-resource-limits"],
+        ["k8s-privileged-container"],
+    ]
+    assert groups[0].resources == ("Job shop/import",)
+
+
+@pytest.mark.parametrize(
+    ("ids", "shown"),
+    [
+        (["1.1.1", "1.1.2", "1.1.3"], "1.1.1 to 1.1.3"),
+        (["1.1.9", "1.1.10", "1.2.1", "1.2.2"], "1.1.9, 1.1.10, 1.2.1, 1.2.2"),
+        (["GV.OC", "GV.RM"], "GV.OC, GV.RM"),
+        (["AC-2", "AC-3", "AC-4", "AC-6"], "AC-2 to AC-4, AC-6"),
+        ([], ""),
+    ],
+)
+def test_numbers_that_follow_one_another_are_drawn_together(ids: list[str], shown: str) -> None:
+    assert spans(ids) == shown
+
+
+def test_a_reason_is_given_once_with_all_checks_it_is_about() -> None:
+    control = Control(
+        "1", "t", "s", None, "manual", ("a", "b", "c"), because={"a": "one", "c": "one"}
+    )
+    assert because(control) == (("one", ("a", "c")),)
+    assert without_reason(control) == ("b",)
 
 
 def test_findings_of_one_workload_stand_side_by_side(card: Scorecard) -> None:
