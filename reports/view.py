@@ -238,7 +238,9 @@ def spans(ids: Iterable[str]) -> str:
 
 def _next(text: str) -> str | None:
     match = re.fullmatch(r"(.*?)(\d+)", text)
-    return f"{match.group(1)}{int(match.group(2)) + 1}" if match else None
+    if match is None:
+        return None
+    return match.group(1) + str(int(match.group(2)) + 1).zfill(len(match.group(2)))
 
 
 def subject(row: Finding) -> str:

@@ -113,6 +113,7 @@ def test_accepted_findings_share_a_line_by_reason_resources_and_checks(card: Sco
         (["1.1.1", "1.1.2", "1.1.3"], "1.1.1 to 1.1.3"),
         (["1.1.9", "1.1.10", "1.2.1", "1.2.2"], "1.1.9, 1.1.10, 1.2.1, 1.2.2"),
         (["GV.OC", "GV.RM"], "GV.OC, GV.RM"),
+        (["GV.OC-09", "GV.OC-10", "GV.OC-11"], "GV.OC-09 to GV.OC-11"),
         (["AC-2", "AC-3", "AC-4", "AC-6"], "AC-2 to AC-4, AC-6"),
         ([], ""),
     ],
