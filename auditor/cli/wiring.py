@@ -146,19 +146,18 @@ def write_reports(card: Scorecard, folder: Path, formats: Sequence[str]) -> list
     """
     from reports import WRITERS
 
-    written = []
-    for name in formats:
-        writer = WRITERS[name]
-        path = folder / writer.filename
+    begun = {name: WRITERS[name].begun(card) for name in formats}
+    # What is made elsewhere goes on meanwhile, and is waited for last.
+    for name in sorted(formats, key=lambda name: WRITERS[name].begin is not None):
+        path = folder / WRITERS[name].filename
         try:
             with phase(name):
-                write_whole(path, writer.parts(card))
+                write_whole(path, begun[name]())
         except OSError as error:
             raise RenderError(
                 f"cannot write the report: {error.strerror}", where=str(path)
             ) from error
-        written.append(path)
-    return written
+    return [folder / WRITERS[name].filename for name in formats]
 
 
 def report_folder(output: Path | None, config: Config, taken_at: str) -> Path:
