@@ -79,6 +79,7 @@ def who_can(
     from checks.kubernetes._rbac_index import rbac_index
 
     _require_format(format)
+    _require_question(verb, resource, name)
     source = _Source(kube_context, kubeconfig, snapshot, config, format)
     view = source.view((*_RBAC_SCOPES, _CRDS))
     index = rbac_index(view)
@@ -151,6 +152,8 @@ def can(
         raise ConfigError(
             "a verb needs a resource", remedy=f"say `auditor can {subject} {verb} pods`"
         )
+    if verb is not None and resource is not None:
+        _require_question(verb, resource, name)
     source = _Source(kube_context, kubeconfig, snapshot, config, format)
     if verb and resource:
         view = source.view((*_RBAC_SCOPES, _CRDS))
@@ -366,6 +369,14 @@ def _named(text: str, view: View) -> Named:
     from auditor.cli.resource_names import named
 
     return named(text, [item.name for item in view.of_kind("CustomResourceDefinition")])
+
+
+def _require_question(verb: str, resource: str, name: str) -> None:
+    from auditor.cli.resource_names import require_verb
+
+    require_verb(verb)
+    if resource.startswith("/") and name:
+        raise ConfigError(f"the path {resource!r} has no objects", remedy="leave the name out")
 
 
 def _gaps(view: View, scopes: Iterable[str]) -> list[Gap]:

@@ -113,7 +113,8 @@ def print_line(text: str) -> None:
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under their columns; nothing where there are none.
 
-    Where the terminal is too narrow for many columns, the last one has a line of its own.
+    Where the terminal is too narrow for several columns, the last one has a line of its own: a
+    binding that is broken in two can be neither copied nor searched for.
     """
     from rich.markup import escape
     from rich.table import Table
@@ -122,7 +123,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     if not rows:
         return
-    if len(columns) > 3 and out.width < TABLE_WIDTH:
+    if len(columns) > 2 and out.width < TABLE_WIDTH:
         for *first, last in rows:
             print_line("  ".join(filter(None, first)))
             print_line(f"    by {last}")

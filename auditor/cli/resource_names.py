@@ -6,6 +6,7 @@ custom one is found among the cluster's CustomResourceDefinitions, or named with
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
@@ -87,6 +88,20 @@ def _singular(plural: str) -> str:
     return plural
 
 
+_VERSION = re.compile(r"^v\d+(?:(?:alpha|beta)\d+)?(?:\.|$)")
+"""The version in `deployments.v1.apps`, which RBAC does not know."""
+
+_VERB = re.compile(r"\*|[a-z][a-z0-9:-]*")
+
+
+def require_verb(text: str) -> None:
+    """Raise `ConfigError` for what no role could mean as a verb, so that no "no" misleads."""
+    if not _VERB.fullmatch(text):
+        raise ConfigError(
+            f"{text!r} is no verb", remedy="write one in lower case, such as get, or * for all"
+        )
+
+
 def named(text: str, custom: Collection[str] = ()) -> Named:
     """Read a resource as `kubectl auth can-i` takes it; `custom` are `plural.group` names.
 
@@ -94,14 +109,21 @@ def named(text: str, custom: Collection[str] = ()) -> Named:
     """
     if text.startswith("/"):
         return Named("", "", "", text, False)
-    name, _, subresource = text.partition("/")
+    name, slash, subresource = text.partition("/")
+    if slash and not subresource:
+        raise ConfigError(
+            f"{text!r} names no subresource", remedy="such as pods/exec, or pods alone"
+        )
     resource, _, group = name.partition(".")
-    resource = resource.lower()
+    resource, group = resource.lower(), _VERSION.sub("", group)
     if resource == "*":
         return Named(group or "*", "*", subresource, "", True)
     names, wide = _table()
+    known = names.get(resource)
     if not group:
-        group, resource = names.get(resource) or _custom(resource, custom)
+        group, resource = known or _custom(resource, custom)
+    elif known and known[0].startswith(f"{group}."):
+        group, resource = known  # kubectl takes the start of a group for the group: roles.rbac
     return Named(group, resource, subresource, "", (group, resource) not in wide)
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from typing import NamedTuple
 
-from auditor.model import Container, Resource, View
-from checks.kubernetes._pods import mapping
+from auditor.model import Container, Json, Resource, View
+from checks.kubernetes._pods import LONG_RUNNING, mapping
 from checks.kubernetes._scopes import gap_of
 
 
@@ -39,6 +39,7 @@ class Agent(NamedTuple):
     image: str
     enforces: Enforces
     note: str = ""
+    container: str = ""
 
     def __str__(self) -> str:
         where = f"DaemonSet {self.workload.namespace}/{self.workload.name}"
@@ -59,24 +60,35 @@ def _no(container: Container, workload: Resource, view: View) -> Answer:
 
 
 def _cilium(container: Container, workload: Resource, view: View) -> Answer:
-    """Cilium enforces unless its policy enforcement mode is `never` (`default`, `always`).
+    """Cilium enforces unless its policy enforcement mode is `never` (`default`, `always`), or it
+    is told to leave the NetworkPolicies of Kubernetes alone (`enable-k8s-networkpolicy=false`).
 
-    The mode is an argument or the key `enable-policy` of the ConfigMap cilium-config. Values of
-    ConfigMaps are not kept, but their lengths are, and of the three only `never` has five letters.
+    Both are arguments, or keys of the ConfigMap cilium-config. Values of ConfigMaps are not kept,
+    but their lengths are: of the modes only `never` has five letters, of the switch only `false`.
     """
-    mode = _flag(container, "--enable-policy")
-    if mode:
-        answer = Enforces.NO if mode.lower() == "never" else Enforces.YES
-        return answer, f"--enable-policy={mode}"
-    for config in view.in_namespace("ConfigMap", workload.namespace):
-        if config.name == "cilium-config":
-            entry = mapping(mapping(config.body.get("data")).get("enable-policy"))
-            if entry.get("length") == len("never"):
-                note = "enable-policy in cilium-config has five letters, as only `never` has"
-                return Enforces.NO, note
-    if gap_of(view, "configmaps", name="cilium-config") is not None:
+    unread = gap_of(view, "configmaps", name="cilium-config") is not None
+    notes, asked_map = [], False
+    for key, off in (("enable-policy", "never"), ("enable-k8s-networkpolicy", "false")):
+        given = _flag(container, f"--{key}")
+        if given:
+            notes.append(f"--{key}={given}")
+            if given.lower() == off:
+                return Enforces.NO, notes[-1]
+            continue
+        asked_map = True
+        if _length(view, workload.namespace, "cilium-config", key) == len(off):
+            return Enforces.NO, f"{key} in cilium-config has five letters, as only `{off}` has"
+    if asked_map and unread:
         return Enforces.UNREAD, "its mode stands in the ConfigMap cilium-config, not readable"
-    return Enforces.YES, ""
+    return Enforces.YES, ", ".join(notes)
+
+
+def _length(view: View, namespace: str | None, name: str, key: str) -> Json:
+    """The number of characters of a value of a ConfigMap; None where it is not there."""
+    for config in view.in_namespace("ConfigMap", namespace):
+        if config.name == name:
+            return mapping(mapping(config.body.get("data")).get(key)).get("length")
+    return None
 
 
 def _kube_router(container: Container, workload: Resource, view: View) -> Answer:
@@ -86,11 +98,24 @@ def _kube_router(container: Container, workload: Resource, view: View) -> Answer
 
 
 def _aws(container: Container, workload: Resource, view: View) -> Answer:
-    """The agent of the Amazon VPC CNI (1.14 on) is there by default and switched off by default."""
+    """The agent of the Amazon VPC CNI (1.14 on) is there by default and switched off by default.
+
+    It does what the network policy controller in the control plane computes, and that one starts
+    only where the ConfigMap amazon-vpc-cni has `enable-network-policy-controller: "true"` (Amazon
+    EKS User Guide, "Configure your cluster for Kubernetes network policies").
+    """
     given = _flag(container, "--enable-network-policy")
-    if given == "true":
-        return Enforces.YES, "--enable-network-policy=true"
-    return Enforces.NO, f"--enable-network-policy={given or 'not set'}"
+    if given != "true":
+        return Enforces.NO, f"--enable-network-policy={given or 'not set'}"
+    key = "enable-network-policy-controller"
+    if gap_of(view, "configmaps", name="amazon-vpc-cni") is not None:
+        return Enforces.UNREAD, f"{key} stands in the ConfigMap amazon-vpc-cni, not readable"
+    length = _length(view, workload.namespace, "amazon-vpc-cni", key)
+    if length == len("true"):
+        return Enforces.YES, f"--enable-network-policy=true, and {key} has four letters, as `true`"
+    if length is None:
+        return Enforces.UNCLEAR, f"no {key} in the ConfigMap amazon-vpc-cni starts its controller"
+    return Enforces.NO, f"{key} in amazon-vpc-cni is not `true`, so its controller is off"
 
 
 def _kube_ovn(container: Container, workload: Resource, view: View) -> Answer:
@@ -197,11 +222,14 @@ def agents(view: View) -> Iterator[Agent]:
         if workload.kind != "DaemonSet":
             continue
         for container in workload.containers():
+            # Init containers often share the agent's image, but run without its arguments.
+            if container.kind not in LONG_RUNNING:
+                continue
             image = str(container.body.get("image"))
             plugin = _recognised(container.name, _repository(image))
             if plugin is not None:
                 enforces, note = plugin.decide(container, workload, view)
-                yield Agent(plugin.name, workload, image, enforces, note)
+                yield Agent(plugin.name, workload, image, enforces, note, container.name)
 
 
 def _recognised(name: str, repository: str) -> Plugin | None:

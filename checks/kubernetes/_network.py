@@ -78,10 +78,11 @@ class NetworkIndex:
             for direction in directions(policy.spec):
                 self._policies.setdefault((policy.namespace, direction), []).append(policy)
         self._selecting: dict[tuple[str | None, str, Labels], list[Resource]] = {}
-        self._others: dict[str | None, list[str]] = {}
-        self._pods: dict[tuple[str | None, int, str], list[Resource]] = {}
+        self._others: dict[tuple[str | None, str], list[str]] = {}
+        self._pods: dict[tuple[str | None, int, _Owner], list[Resource]] = {}
+        owners = _controllers(view)
         for pod in view.of_kind("Pod"):
-            key = (pod.namespace, id(pod.spec), _controller(pod.metadata))
+            key = (pod.namespace, id(pod.spec), _root(pod, owners))
             self._pods.setdefault(key, []).append(pod)
 
     def policies(self, namespace: str | None, direction: str) -> Sequence[Resource]:
@@ -119,22 +120,23 @@ class NetworkIndex:
         looked_at = self._keys.get(workload.namespace, set())
         if not workload.count:
             return {_labels(workload, looked_at): []}
-        key = (workload.namespace, id(workload.spec), _controller(workload.metadata))
+        key = (workload.namespace, id(workload.spec), (workload.kind, workload.name))
         found: dict[Labels, list[str]] = {}
         for pod in self._pods.get(key, ()):
-            if workload.kind != "Pod" or pod.name == workload.name:
-                found.setdefault(_labels(pod, looked_at), []).append(pod.name)
+            found.setdefault(_labels(pod, looked_at), []).append(pod.name)
         return found or {_labels(workload, looked_at): []}
 
-    def others(self, namespace: str | None) -> list[str]:
+    def others(self, namespace: str | None, direction: str = "") -> list[str]:
         """The policies of other kinds than NetworkPolicy that may speak of a namespace's pods.
 
         Those of network plugins and the cluster-wide ones of administrators: what they do to a pod
-        is not computed here, but nobody should be told that nothing is there.
+        is not computed here, but nobody should be told that nothing is there. With a direction,
+        those that say nothing of it are left out.
         """
-        found = self._others.get(namespace)
+        key = (namespace, direction)
+        found = self._others.get(key)
         if found is None:
-            found = self._others[namespace] = [*_plugin_policies(namespace, self._view)]
+            found = self._others[key] = [*_plugin_policies(namespace, direction, self._view)]
         return found
 
 
@@ -143,11 +145,50 @@ def network_index(view: View) -> NetworkIndex:
     return view.index(NetworkIndex)
 
 
-def _controller(metadata: Mapping[str, Json]) -> str:
+_Owner = tuple[str, str]
+_MAKERS = frozenset(
+    {
+        "CronJob",
+        "DaemonSet",
+        "Deployment",
+        "Job",
+        "PodTemplate",
+        "ReplicaSet",
+        "ReplicationController",
+        "StatefulSet",
+    }
+)
+"""The kinds with a template for pods, under which the engine groups them."""
+_MAX_OWNERS = 8
+
+
+def _controllers(view: View) -> dict[tuple[str | None, _Owner], _Owner]:
+    """By whom each object is controlled that makes pods."""
+    return {
+        (item.namespace, (item.kind, item.name)): owner
+        for kind in ("ReplicaSet", "Job")
+        for item in view.of_kind(kind)
+        if (owner := _controller(item.metadata))
+    }
+
+
+def _root(pod: Resource, owners: Mapping[tuple[str | None, _Owner], _Owner]) -> _Owner:
+    """The workload of a pod: pods of one spec may come from several of its ReplicaSets or Jobs."""
+    root, above = ("Pod", pod.name), _controller(pod.metadata)
+    for _ in range(_MAX_OWNERS):
+        if above is None:
+            break
+        root, above = above, owners.get((pod.namespace, above))
+    return root
+
+
+def _controller(metadata: Mapping[str, Json]) -> _Owner | None:
     for owner in objects(metadata.get("ownerReferences")):
         if owner.get("controller"):
-            return f"{owner.get('kind')}/{owner.get('name')}"
-    return ""
+            kind, name = str(owner.get("kind")), str(owner.get("name"))
+            # An operator's own kind has no template: what it controls is the root.
+            return (kind, name) if kind in _MAKERS else None
+    return None
 
 
 def _labels(resource: Resource, looked_at: set[str]) -> Labels:
@@ -203,6 +244,40 @@ def everything(cidrs: Iterable[str]) -> str:
         if any(network.prefixlen == 0 for network in collapsed):
             return " and ".join(networks)
     return ""
+
+
+def nearly_everything(rule: Rule) -> str:
+    """In words, how the peers of a rule are every address but for exceptions; or nothing."""
+    for peer in objects(rule.body.get(rule.peers)):
+        block = mapping(peer.get("ipBlock"))
+        if block.get("except") and everything([str(block.get("cidr"))]):
+            left_out = ", ".join(str(item) for item in block.get("except") or ())
+            return f"{block.get('cidr')} but for {left_out}"
+    return ""
+
+
+def everything_together(policies: Iterable[Resource], direction: str) -> list[str]:
+    """The policies whose rules only together allow every address, on every port of a protocol."""
+    blocks: dict[str, str] = {}
+    for policy in policies:
+        for rule in rules(policy, direction):
+            if not opens_every_port(rule.body):
+                continue
+            for peer in objects(rule.body.get(rule.peers)):
+                block = mapping(peer.get("ipBlock"))
+                if block and not block.get("except"):
+                    blocks[str(block.get("cidr"))] = policy.name
+    found = everything(blocks)
+    return [blocks[cidr] for cidr in found.split(" and ")] if found else []
+
+
+def opens_every_port(rule: Mapping[str, Json]) -> bool:
+    """Whether a rule is about every port there is, of one protocol at least."""
+    listed = objects(rule.get("ports"))
+    return not listed or any(
+        port.get("port") is None or (port["port"] in (0, 1) and port.get("endPort") == 65535)
+        for port in listed
+    )
 
 
 def ports_of(rule: Mapping[str, Json]) -> str:
@@ -268,14 +343,49 @@ def _network(cidr: str) -> _Network | None:
         return None
 
 
-def _plugin_policies(namespace: str | None, view: View) -> Iterator[str]:
+def _plugin_policies(namespace: str | None, direction: str, view: View) -> Iterator[str]:
     for kind, name in _NAMESPACED.items():
         for policy in view.in_namespace(kind, namespace):
-            yield f"{name} {policy.name}"
+            if _speaks_of(policy, direction):
+                yield f"{name} {policy.name}"
     for kind, name in _CLUSTER_WIDE.items():
         for policy in view.of_kind(kind):
-            if kind not in _BY_NAMESPACE_LABELS or _may_concern(policy, namespace, view):
+            concerned = kind not in _BY_NAMESPACE_LABELS or _may_concern(policy, namespace, view)
+            if concerned and _speaks_of(policy, direction):
                 yield f"{name} {policy.name}"
+
+
+def _speaks_of(policy: Resource, direction: str) -> bool:
+    """Whether a policy of another kind may say anything of pods in a direction.
+
+    Cilium's has lists of rules and of denials for each direction, and switches for its default;
+    one with a `nodeSelector` is about nodes. Calico's has `types`, by default those of its rules,
+    and Ingress without any. Those of `policy.networking.k8s.io` have lists alone.
+    """
+    if policy.kind.startswith("Cilium"):
+        bodies = [policy.body.get("spec"), *objects(policy.body.get("specs"))]
+        return any(_of_cilium(mapping(body), direction) for body in bodies if body)
+    spec = policy.spec
+    if not direction:
+        return True
+    field = FIELDS[direction][0]
+    if policy.kind in _BY_NAMESPACE_LABELS:
+        return bool(spec.get(field))
+    types = spec.get("types")
+    if isinstance(types, list) and types:
+        return direction in types
+    return bool(spec.get(field)) or (direction == INGRESS and not spec.get("egress"))
+
+
+def _of_cilium(spec: Mapping[str, Json], direction: str) -> bool:
+    if "nodeSelector" in spec:
+        return False
+    if not direction:
+        return True
+    field = FIELDS[direction][0]
+    defaults = mapping(spec.get("enableDefaultDeny"))
+    # An empty list of rules denies as much as one that allows something.
+    return field in spec or f"{field}Deny" in spec or defaults.get(field) is True
 
 
 def _may_concern(policy: Resource, namespace: str | None, view: View) -> bool:

@@ -101,6 +101,7 @@ PLATFORM: tuple[Component, ...] = (
     Component(
         "DaemonSet",
         (
+            "anetd",
             "antrea-agent",
             "aws-node",
             "calico-node",
@@ -151,7 +152,7 @@ PLATFORM: tuple[Component, ...] = (
     ),
     Component(
         "DaemonSet",
-        ("ip-masq-agent",),
+        ("azure-ip-masq-agent", "ip-masq-agent"),
         NETWORK | PACKETS,
         "it writes the node's rules for masquerading",
     ),

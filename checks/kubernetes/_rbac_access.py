@@ -152,8 +152,8 @@ Weigh = Callable[[Holding], Verdict]
 def judge(subject: Resource, view: View, access: Access, weigh: Weigh) -> Iterator[Verdict]:
     """Judge one subject: a verdict for each binding that gives it any of the rights.
 
-    Without one: not applicable where all that it holds of them is Kubernetes' own or where its
-    bindings grant nothing, unknown where a role or bindings could not be read, else a pass.
+    Without a failure: unknown where a role or bindings could not be read; not applicable where all
+    that it holds of them is Kubernetes' own or where its bindings grant nothing; else a pass.
     """
     index, key = rbac_index(view), key_of(subject)
     found = list(holdings(key, index, access))
@@ -162,11 +162,14 @@ def judge(subject: Resource, view: View, access: Access, weigh: Weigh) -> Iterat
     unread = unread_bindings(key, index)
     if unread:
         yield unread_roles(unread, view)
-    elif found and not ours:
+    elif found and not ours and bindings_gap(view) is None:
         yield not_applicable("Kubernetes itself gives it this right, and nobody else does")
-    elif all(verdict.status is Status.PASS for verdict in ours):
+    elif all(verdict.status in _HARMLESS for verdict in ours):
         # What was seen is harmless; whether there is more is another question.
         yield granted_nothing(key, index, view)
+
+
+_HARMLESS = frozenset({Status.PASS, Status.REVIEW})
 
 
 def key_of(subject: Resource) -> SubjectKey:
@@ -253,7 +256,7 @@ def unread_roles(bindings: Sequence[Resource], view: View) -> Verdict:
     role = role_key(bindings[0])
     gap = gap_of(view, "clusterroles" if role[0] == "ClusterRole" else "roles", name=role[2])
     names = some(f"{shown_name(binding)} to {_role_name(binding)}" for binding in bindings)
-    why = f": {gap.detail}" if gap else ""
+    why = f": {gap.reason}: {gap.detail}" if gap else ""
     return unknown("", f"the role could not be read of {names}{why}", "roles to judge")
 
 
@@ -264,24 +267,24 @@ def _role_name(binding: Resource) -> str:
 
 def granted_nothing(key: SubjectKey, index: RbacIndex, view: View) -> Verdict:
     """What to say of a subject that no binding gives what a check looks for."""
+    gap = bindings_gap(view)
+    if gap is not None:
+        # Manifests are no better: the cluster that they go to may bind the subject to more.
+        return unknown("", f"could not read {gap.scope}: {gap.reason}: {gap.detail}", _NO_BINDING)
     dangling = index.dangling(key)
     if dangling and not index.direct(key):
         names = some(f"{shown_name(binding)} to {_role_name(binding)}" for binding in dangling)
         return not_applicable(f"it is granted nothing: the role does not exist of {names}")
-    return passed("", "no binding gives it that", stands=bindings_gap(view) is None)
+    return passed("", "no binding gives it that", stands=True)
+
+
+_NO_BINDING = "no binding that gives it that"
 
 
 def bindings_gap(view: View) -> Gap | None:
-    """What hides bindings that should be there; that manifests show only their own is no gap.
-
-    A subject in manifests is judged by what they bind, as a workload is by what they run.
-    """
+    """What hides bindings that may name a subject, manifests' own nature included."""
     return next(
-        (
-            gap
-            for gap in view.gaps
-            if gap.scope in (*_BINDINGS, EVERYTHING) and not gap.by_nature and gap.name is None
-        ),
+        (gap for gap in view.gaps if gap.scope in (*_BINDINGS, EVERYTHING) and gap.name is None),
         None,
     )
 

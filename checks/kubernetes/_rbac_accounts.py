@@ -25,24 +25,35 @@ class Stronger(NamedTuple):
 
     account: str
     grant: Grant | None = None
+    exists: bool = True
 
     @property
     def note(self) -> str:
         """What it means, in words."""
         if self.grant is None:
             return f"what {self.account} may do could not be read"
-        return f"{self.account} there may do more: {shown_rule(self.grant)} ({self.grant.path})"
+        who = f"{self.account} there"
+        if not self.exists:
+            who = f"{self.account}, which bindings name and which is not there yet,"
+        return f"{who} may do more: {shown_rule(self.grant)} ({self.grant.path})"
 
 
 def stronger_account(
-    key: SubjectKey, namespace: str, view: View, names: frozenset[str] = frozenset()
+    key: SubjectKey,
+    namespace: str,
+    view: View,
+    names: frozenset[str] = frozenset(),
+    *,
+    absent: bool = False,
 ) -> Stronger | None:
     """A service account of a namespace that holds what the subject does not, if there is one.
 
     What Kubernetes gives every account does not count. With `names` only those accounts are
     looked at. An account whose role could not be read is named where no other one is stronger.
+    Accounts that bindings name and that do not exist count where the subject may create them, and
+    with `absent` in any case: who is impersonated need not exist.
     """
-    return view.index(_Accounts).stronger(key, namespace, names)
+    return view.index(_Accounts).stronger(key, namespace, names, absent)
 
 
 class _Accounts:
@@ -51,26 +62,38 @@ class _Accounts:
     def __init__(self, view: View) -> None:
         self._index = rbac_index(view)
         self._in = _accounts(view)
+        self._bound: dict[str, list[SubjectKey]] = {}
+        for account in map(key_of, view.subjects):
+            if account[0] == "ServiceAccount" and account[1]:
+                self._bound.setdefault(account[1], []).append(account)
         self._added: dict[SubjectKey, Sequence[Grant]] = {}
         self._covered: dict[tuple[_Held, int, int], bool] = {}
-        self._found: dict[tuple[SubjectKey, str, frozenset[str]], Stronger | None] = {}
+        self._found: dict[tuple[SubjectKey, str, frozenset[str], bool], Stronger | None] = {}
 
-    def stronger(self, key: SubjectKey, namespace: str, names: frozenset[str]) -> Stronger | None:
+    def stronger(
+        self, key: SubjectKey, namespace: str, names: frozenset[str], absent: bool
+    ) -> Stronger | None:
         """See `stronger_account`."""
-        asked = (key, namespace, names)
+        asked = (key, namespace, names, absent)
         if asked not in self._found:
             self._found[asked] = self._look(*asked)
         return self._found[asked]
 
-    def _look(self, key: SubjectKey, namespace: str, names: frozenset[str]) -> Stronger | None:
+    def _look(
+        self, key: SubjectKey, namespace: str, names: frozenset[str], absent: bool
+    ) -> Stronger | None:
         mine = _Mine(self._index.effective(key))
         hidden: Stronger | None = None
-        for account in self._in.get(namespace, (_default(namespace),)):
+        there = self._in.get(namespace, [_default(namespace)])
+        accounts = there
+        if absent or self._index.can(key, "create", "", "serviceaccounts", namespace=namespace):
+            accounts = list(dict.fromkeys((*there, *self._bound.get(namespace, ()))))
+        for account in accounts:
             if account == key or (names and account[2] not in names):
                 continue
             for grant in self._grants(account):
                 if not self._covers(mine, grant):
-                    return Stronger(shown_subject(account), grant)
+                    return Stronger(shown_subject(account), grant, account in there)
             for member in (account, *natural_groups(account)):
                 if member != key and unread_bindings(member, self._index):
                     hidden = hidden or Stronger(shown_subject(account))

@@ -64,7 +64,7 @@ class _Strong:
         self.groups: list[SubjectKey] = []
         self.ends: set[SubjectKey] = set()
         self.accounts: dict[Reach, dict[str, list[SubjectKey]]] = {
-            reach: {} for reach in (Reach.ACCOUNTS, *search.holding)
+            reach: {} for reach in (Reach.ACCOUNTS, Reach.NAMED, *search.holding)
         }
         for key in sorted(keys, key=lambda key: (key[0], key[1] or "", key[2])):
             kind, namespace, _ = key
@@ -74,7 +74,7 @@ class _Strong:
                 self.groups.append(key)
             elif kind == "ServiceAccount" and namespace:
                 for reach, inside in self.accounts.items():
-                    if reach is Reach.ACCOUNTS or key in search.holding[reach]:
+                    if reach not in search.holding or key in search.holding[reach]:
                         inside.setdefault(namespace, []).append(key)
             else:
                 self.ends.add(key)
@@ -106,9 +106,9 @@ class _Strong:
 
     def _reaches(self, power: Power, target: SubjectKey, key: SubjectKey) -> bool:
         """Whether a power over some accounts of the right namespace is one over this account."""
-        if power.reach is Reach.ACCOUNTS:
+        if power.reach not in self.search.holding:
             named = not power.names or target[2] in power.names
-            return named and self.search.exists(target, key)
+            return named and (power.reach is Reach.NAMED or self.search.exists(target, key))
         held = self.search.holding[power.reach][target]
         return not power.names or not held.isdisjoint(power.names)
 

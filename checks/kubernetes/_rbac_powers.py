@@ -13,9 +13,9 @@ Each power is a technique that works by RBAC alone, on a cluster as Kubernetes s
 - **Run as an account.** Creating pods, or what makes pods, with any account of the namespace;
   changing what makes pods there; or code in a running pod that has a token: `pods/exec`,
   `pods/attach`, `pods/ephemeralcontainers`, another image by `update` or `patch`.
-- **Read an account's token.** `create` and `get` or `list` on secrets: a Secret of type
-  `kubernetes.io/service-account-token` gets a token of the account that it names. Reading alone
-  counts where an account lists token secrets of its own, as before Kubernetes 1.24.
+- **Read an account's token.** `create` on secrets and a verb that returns them (`READS`): a Secret
+  of type `kubernetes.io/service-account-token` gets a token of the account that it names. Reading
+  alone counts where an account lists token secrets of its own, as before Kubernetes 1.24.
 - **Take the nodes.** `nodes/proxy` (every container of every node), approving node certificates,
   and persistent volumes of type `hostPath` with a pod that mounts one. Whoever has the nodes has
   the tokens of all pods on them.
@@ -69,6 +69,9 @@ POD_MAKERS = (
 )
 """API group, plural and kind of what Kubernetes makes pods from."""
 
+READS = ("get", "list", "watch", "patch", "deletecollection")
+"""Verbs on secrets that are answered with the values; the last two even as a dry run."""
+
 EXEC_NEEDS_CREATE = 35
 """Minor version from which `get` on pods/exec and pods/attach is no longer enough (KEP-5303)."""
 
@@ -79,7 +82,9 @@ class Reach(Enum):
     ONE = "one"
     """Just `Power.target`."""
     ACCOUNTS = "accounts"
-    """Service accounts that exist."""
+    """Service accounts that exist, or that the subject may create."""
+    NAMED = "named"
+    """Service accounts that bindings name, there or not: who is impersonated need not exist."""
     RUNNING = "running"
     """Service accounts whose token a running pod holds."""
     TOKEN_SECRETS = "token secrets"
@@ -272,9 +277,7 @@ class _Finder:
             if grant.namespace is None and self._may_be_somebody(key):
                 self._add(key, Power(Reach.GROUPS, "impersonate", grant, names=grant.names))
         for key, grant in self._holders("impersonate", "", "serviceaccounts"):
-            self._add(
-                key, Power(Reach.ACCOUNTS, "impersonate", grant, grant.namespace, grant.names)
-            )
+            self._add(key, Power(Reach.NAMED, "impersonate", grant, grant.namespace, grant.names))
         for key, grant in self._holders("create", "", "serviceaccounts", "token"):
             text = "create a token of"
             self._add(key, Power(Reach.ACCOUNTS, text, grant, grant.namespace, grant.names))
@@ -342,23 +345,23 @@ class _Finder:
                 where = f" in namespace {space}" if space else " in every namespace"
                 text = f"create a token secret{where} and read it, of"
                 self._add(key, Power(Reach.ACCOUNTS, text, grant, space))
-        for verb in ("get", "list", "watch"):
-            for key, grant in self._holders(verb, "", "secrets"):
+        for verb in READS:
+            name = "" if verb == "deletecollection" else None
+            for key, grant in self._holders(verb, "", "secrets", name=name):
                 text = f"{verb} the token secrets{_inside(grant)} of"
                 names = grant.names
                 self._add(key, Power(Reach.TOKEN_SECRETS, text, grant, grant.namespace, names))
 
     def _readable(self, key: SubjectKey, grant: Grant) -> Sequence[str | None]:
         """Where it may read what it creates by a grant."""
-        verbs = ("get", "list", "watch")
-        if self._also(key, verbs, "", "secrets", namespace=grant.namespace):
+        if self._also(key, READS, "", "secrets", namespace=grant.namespace):
             return [grant.namespace]
         if grant.namespace is not None:
             return []
         return sorted(
             {
                 item.namespace
-                for verb in verbs
+                for verb in READS
                 for item in self.index.matching(key, verb, "", "secrets")
                 if item.namespace
             }

@@ -34,14 +34,25 @@ def pod_security_mechanism(namespace: Resource, view: View) -> Iterator[Verdict]
     ValidatingAdmissionPolicy bound with Deny, a Kyverno policy that enforces, a Gatekeeper
     constraint with the action deny. Which rules it enforces the other checks say. With
     `--probe-admission` the API server's own answer to a dry run counts instead. Labels to warn or
-    audit refuse nothing. Gives a review when the only thing that is asked about pods is a webhook
-    or a policy whose answer cannot be computed. Fails when there is nothing. Does not apply to
-    `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown when policies or
-    webhooks could not be read and the label does not answer.
+    audit refuse nothing. Gives a review when nothing refuses them for certain and something may: a
+    webhook, a policy whose answer cannot be computed, OpenShift's SecurityContextConstraints,
+    PodSecurityPolicies before 1.25, or an AdmissionConfiguration that the arguments of the API
+    server's pods name, for it may set a level where no label does. Fails when there is nothing.
+    Does not apply to `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown
+    when policies or webhooks could not be read and the label does not answer.
 
-    The API server's AdmissionConfiguration may set a default level and exempt users, namespaces
-    and runtime classes, and its flags may switch the plugin off. None of that can be read from
-    outside: state the level on the namespace, and use `--probe-admission`.
+    Labels count for nothing where those arguments switch the plugin off. Where a cloud runs the
+    API server they are not seen, and nowhere can one read which users, namespaces and runtime
+    classes an AdmissionConfiguration exempts: state the level on the namespace, and use
+    `--probe-admission`.
+
+    The pods that are asked about have the image registry.k8s.io/pause. Where a rule about
+    something else, such as labels or registries, refuses even one that is in order, they take the
+    labels, and if need be the registry, image and health probes, of a workload that is there, and
+    the evidence says whose. A dry run sends them without, and as the user who audits: where it is
+    admitted although a policy, by what it says, refuses the pod, the verdict is a review, for the
+    policy may spare that user. Ephemeral containers are not asked about. All this holds for the
+    checks of single rules too.
 
     Fix: Label the namespace; `warn` first shows what would be refused:
 
@@ -69,15 +80,16 @@ def privileged_admission(namespace: Resource, view: View) -> Iterator[Verdict]:
     Why: That no pod is privileged today says nothing about tomorrow: whoever may create pods in
     a namespace without admission control may create a privileged one, and owns the node.
 
-    Rule: Asks about pods whose container, or init container, is privileged and that are in order
-    otherwise. Passes when each is refused, by Pod Security Admission (`enforce` baseline or
-    restricted), a ValidatingAdmissionPolicy bound with Deny, a Kyverno policy that enforces or a
-    Gatekeeper constraint with the action deny. Fails when one is admitted, and names it. Gives a
-    review when that depends on a webhook or policy whose answer cannot be computed, or on one that
-    refuses even a pod that breaks no rule. With `--probe-admission` the API server's answer to a
-    dry run counts instead. A pod that a mutating webhook would mend is not mended here. Does not
-    apply to `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown when
-    policies or webhooks could not be read and nothing that was read refuses the pods.
+    Rule: Asks about pods whose container, or init container, is privileged and that are in
+    order otherwise. Passes when each is refused, by Pod Security Admission (`enforce` baseline
+    or restricted), a ValidatingAdmissionPolicy bound with Deny, a Kyverno policy that enforces
+    or a Gatekeeper constraint with the action deny. Fails when one is admitted, and names it.
+    Gives a review when that depends on a webhook or policy whose answer cannot be computed, or
+    on one that refuses even a pod that breaks no rule. With `--probe-admission` the API
+    server's answer to a dry run counts instead; k8s-pod-security-mechanism says when not, and
+    how the pods are chosen. A pod that a mutating webhook would mend is not mended here. Does
+    not apply to `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown
+    when policies or webhooks could not be read and nothing that was read refuses the pods.
 
     Fix: Label the namespace; `warn` first shows what would be refused:
 

@@ -23,15 +23,16 @@ def allow_privilege_escalation_admission(namespace: Resource, view: View) -> Ite
     Why: The field is true where nobody sets it, so only admission control makes sure that a
     process cannot become more than it was started as, through a setuid binary for example.
 
-    Rule: Asks about pods whose container, or init container, sets it to true, and leaves it out.
-    Passes when each is refused, by Pod Security Admission (`enforce` restricted; a level pinned to
-    a version before v1.8 does not know the field), a ValidatingAdmissionPolicy bound with Deny, a
-    Kyverno policy that enforces or a Gatekeeper constraint with the action deny. Fails when one is
-    admitted, and names it. Gives a review when that depends on a webhook or policy whose answer
-    cannot be computed, or on one that refuses even a pod that breaks no rule. With
-    `--probe-admission` the API server's answer to a dry run counts instead. A pod that a mutating
-    webhook would mend is not mended here. Does not apply to `[rules] system_namespaces` nor to a
-    namespace that is being deleted. Unknown when policies or webhooks could not be read and
+    Rule: Asks about pods whose container, or init container, sets it to true, and leaves it
+    out. Passes when each is refused, by Pod Security Admission (`enforce` restricted; a level
+    pinned to a version before v1.8 does not know the field), a ValidatingAdmissionPolicy bound
+    with Deny, a Kyverno policy that enforces or a Gatekeeper constraint with the action deny.
+    Fails when one is admitted, and names it. Gives a review when that depends on a webhook or
+    policy whose answer cannot be computed, or on one that refuses even a pod that breaks no
+    rule. With `--probe-admission` the API server's answer to a dry run counts instead;
+    k8s-pod-security-mechanism says when not, and how the pods are chosen. A pod that a mutating
+    webhook would mend is not mended here. Does not apply to `[rules] system_namespaces` nor to
+    a namespace that is being deleted. Unknown when policies or webhooks could not be read and
     nothing that was read refuses the pods.
 
     Fix: Label the namespace; `warn` first shows what would be refused:
@@ -59,17 +60,18 @@ def run_as_non_root_admission(namespace: Resource, view: View) -> Iterator[Verdi
     Why: Most images run as root unless told otherwise. Root in a container is root to the kernel
     they share, and one flaw there is all that it takes to be root on the node.
 
-    Rule: Asks about pods that set neither `runAsNonRoot` nor `runAsUser`, that set the one to false
-    or the other to 0, and whose container, or init container, does so against the pod's own
-    setting. Passes when each is refused, by Pod Security Admission (`enforce` restricted), a
-    ValidatingAdmissionPolicy bound with Deny, a Kyverno policy that enforces or a Gatekeeper
-    constraint with the action deny. Fails when one is admitted, and names it. Gives a review when
-    that depends on a webhook or policy whose answer cannot be computed, or on one that refuses
-    even a pod that breaks no rule. With `--probe-admission` the API server's answer to a dry run
-    counts instead. Not asked about: `runAsUser: 0` beside `runAsNonRoot: true`, which no kubelet
-    starts, and root in a user namespace of the pod's own (`hostUsers: false`). Does not apply to
-    `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown when policies or
-    webhooks could not be read and nothing that was read refuses the pods.
+    Rule: Asks about pods that set neither `runAsNonRoot` nor `runAsUser`, that set the one to
+    false or the other to 0, and whose container, or init container, does so against the pod's
+    own setting. Passes when each is refused, by Pod Security Admission (`enforce` restricted),
+    a ValidatingAdmissionPolicy bound with Deny, a Kyverno policy that enforces or a Gatekeeper
+    constraint with the action deny. Fails when one is admitted, and names it. Gives a review
+    when that depends on a webhook or policy whose answer cannot be computed, or on one that
+    refuses even a pod that breaks no rule. With `--probe-admission` the API server's answer to
+    a dry run counts instead; k8s-pod-security-mechanism says when not, and how the pods are
+    chosen. Not asked about: `runAsUser: 0` beside `runAsNonRoot: true`, which no kubelet
+    starts, and root in a user namespace of the pod's own (`hostUsers: false`). Does not apply
+    to `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown when
+    policies or webhooks could not be read and nothing that was read refuses the pods.
 
     Fix: Label the namespace; `warn` first shows what would be refused:
 
@@ -97,15 +99,16 @@ def net_raw_admission(namespace: Resource, view: View) -> Iterator[Verdict]:
     packets, and so can answer ARP and DNS in the name of others on its network.
 
     Rule: Asks about pods whose container, or init container, drops nothing, drops all that a
-    runtime gives but NET_RAW, and drops ALL but adds NET_RAW. Passes when each is refused, by Pod
-    Security Admission (`enforce` restricted at v1.22 or later; baseline only refuses to add it),
-    a ValidatingAdmissionPolicy bound with Deny, a Kyverno policy that enforces or a Gatekeeper
-    constraint with the action deny. Fails when one is admitted, and names it. Gives a review when
-    that depends on a webhook or policy whose answer cannot be computed, or on one that refuses
-    even a pod that breaks no rule. With `--probe-admission` the API server's answer to a dry run
-    counts instead. A pod that a mutating webhook would mend is not mended here. Does not apply to
-    `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown when policies or
-    webhooks could not be read and nothing that was read refuses the pods.
+    runtime gives but NET_RAW, and drops ALL but adds NET_RAW. Passes when each is refused, by
+    Pod Security Admission (`enforce` restricted at v1.22 or later; baseline only refuses to add
+    it), a ValidatingAdmissionPolicy bound with Deny, a Kyverno policy that enforces or a
+    Gatekeeper constraint with the action deny. Fails when one is admitted, and names it. Gives
+    a review when that depends on a webhook or policy whose answer cannot be computed, or on one
+    that refuses even a pod that breaks no rule. With `--probe-admission` the API server's
+    answer to a dry run counts instead; k8s-pod-security-mechanism says when not, and how the
+    pods are chosen. A pod that a mutating webhook would mend is not mended here. Does not apply
+    to `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown when
+    policies or webhooks could not be read and nothing that was read refuses the pods.
 
     Fix: Label the namespace; `warn` first shows what would be refused:
 
@@ -134,15 +137,16 @@ def added_capabilities_admission(namespace: Resource, view: View) -> Iterator[Ve
     some of them alone are enough to leave the container.
 
     Rule: Asks about pods whose container, or init container, drops ALL and adds SYS_ADMIN,
-    NET_ADMIN, `sys_ptrace` in small letters (which runtimes take as well) and ALL. Passes when
-    each is refused, by Pod Security Admission (`enforce` baseline or restricted), a
+    NET_ADMIN, BPF, `sys_ptrace` in small letters (which runtimes take as well) and ALL. Passes
+    when each is refused, by Pod Security Admission (`enforce` baseline or restricted), a
     ValidatingAdmissionPolicy bound with Deny, a Kyverno policy that enforces or a Gatekeeper
     constraint with the action deny. Fails when one is admitted, and names it: so does a list of
     forbidden names that leaves one out. Gives a review when that depends on a webhook or policy
     whose answer cannot be computed, or on one that refuses even a pod that breaks no rule. With
-    `--probe-admission` the API server's answer to a dry run counts instead. Does not apply to
-    `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown when policies or
-    webhooks could not be read and nothing that was read refuses the pods.
+    `--probe-admission` the API server's answer to a dry run counts instead;
+    k8s-pod-security-mechanism says when not, and how the pods are chosen. Does not apply to
+    `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown when policies
+    or webhooks could not be read and nothing that was read refuses the pods.
 
     Fix: Label the namespace:
 
@@ -171,15 +175,16 @@ def capabilities_dropped_admission(namespace: Resource, view: View) -> Iterator[
     permissions and forge packets. Hardly any program needs it; only admission control takes it
     away from all that do not ask.
 
-    Rule: Asks about pods whose container, or init container, sets no capabilities, drops NET_RAW
-    alone, and drops ALL but adds CHOWN. Passes when each is refused, by Pod Security Admission
-    (`enforce` restricted at v1.22 or later), a ValidatingAdmissionPolicy bound with Deny, a
-    Kyverno policy that enforces or a Gatekeeper constraint with the action deny. Fails when one is
-    admitted, and names it. Gives a review when that depends on a webhook or policy whose answer
-    cannot be computed, or on one that refuses even a pod that breaks no rule. With
-    `--probe-admission` the API server's answer to a dry run counts instead. A pod that a mutating
-    webhook would mend is not mended here. Does not apply to `[rules] system_namespaces` nor to a
-    namespace that is being deleted. Unknown when policies or webhooks could not be read and
+    Rule: Asks about pods whose container, or init container, sets no capabilities, drops
+    NET_RAW alone, and drops ALL but adds CHOWN. Passes when each is refused, by Pod Security
+    Admission (`enforce` restricted at v1.22 or later), a ValidatingAdmissionPolicy bound with
+    Deny, a Kyverno policy that enforces or a Gatekeeper constraint with the action deny. Fails
+    when one is admitted, and names it. Gives a review when that depends on a webhook or policy
+    whose answer cannot be computed, or on one that refuses even a pod that breaks no rule. With
+    `--probe-admission` the API server's answer to a dry run counts instead;
+    k8s-pod-security-mechanism says when not, and how the pods are chosen. A pod that a mutating
+    webhook would mend is not mended here. Does not apply to `[rules] system_namespaces` nor to
+    a namespace that is being deleted. Unknown when policies or webhooks could not be read and
     nothing that was read refuses the pods.
 
     Fix: Label the namespace; `warn` first shows what would be refused:

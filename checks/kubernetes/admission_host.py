@@ -27,10 +27,11 @@ def host_pid_admission(namespace: Resource, view: View) -> Iterator[Verdict]:
     refused, by Pod Security Admission (`enforce` baseline or restricted), a
     ValidatingAdmissionPolicy bound with Deny, a Kyverno policy that enforces or a Gatekeeper
     constraint with the action deny. Fails when it is admitted. Gives a review when that depends
-    on a webhook or policy whose answer cannot be computed, or on one that refuses even a pod that
-    breaks no rule. With `--probe-admission` the API server's answer to a dry run counts instead.
-    Does not apply to `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown
-    when policies or webhooks could not be read and nothing that was read refuses the pod.
+    on a webhook or policy whose answer cannot be computed, or on one that refuses even a pod
+    that breaks no rule. With `--probe-admission` the API server's answer to a dry run counts
+    instead; k8s-pod-security-mechanism says when not, and how the pods are chosen. Does not
+    apply to `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown when
+    policies or webhooks could not be read and nothing that was read refuses the pod.
 
     Fix: Label the namespace; an agent that needs `hostPID` gets a namespace of its own:
 
@@ -61,10 +62,11 @@ def host_ipc_admission(namespace: Resource, view: View) -> Iterator[Verdict]:
     refused, by Pod Security Admission (`enforce` baseline or restricted), a
     ValidatingAdmissionPolicy bound with Deny, a Kyverno policy that enforces or a Gatekeeper
     constraint with the action deny. Fails when it is admitted. Gives a review when that depends
-    on a webhook or policy whose answer cannot be computed, or on one that refuses even a pod that
-    breaks no rule. With `--probe-admission` the API server's answer to a dry run counts instead.
-    Does not apply to `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown
-    when policies or webhooks could not be read and nothing that was read refuses the pod.
+    on a webhook or policy whose answer cannot be computed, or on one that refuses even a pod
+    that breaks no rule. With `--probe-admission` the API server's answer to a dry run counts
+    instead; k8s-pod-security-mechanism says when not, and how the pods are chosen. Does not
+    apply to `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown when
+    policies or webhooks could not be read and nothing that was read refuses the pod.
 
     Fix: Label the namespace:
 
@@ -91,14 +93,15 @@ def host_network_admission(namespace: Resource, view: View) -> Iterator[Verdict]
     Why: On the node's network no NetworkPolicy holds, what listens on the node's loopback address
     is in reach, and so is the cloud's metadata service with the node's credentials.
 
-    Rule: Asks about a pod with `hostNetwork: true` that is in order otherwise. Passes when it is
-    refused, by Pod Security Admission (`enforce` baseline or restricted), a
+    Rule: Asks about a pod with `hostNetwork: true` that is in order otherwise. Passes when it
+    is refused, by Pod Security Admission (`enforce` baseline or restricted), a
     ValidatingAdmissionPolicy bound with Deny, a Kyverno policy that enforces or a Gatekeeper
     constraint with the action deny. Fails when it is admitted. Gives a review when that depends
-    on a webhook or policy whose answer cannot be computed, or on one that refuses even a pod that
-    breaks no rule. With `--probe-admission` the API server's answer to a dry run counts instead.
-    Does not apply to `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown
-    when policies or webhooks could not be read and nothing that was read refuses the pod.
+    on a webhook or policy whose answer cannot be computed, or on one that refuses even a pod
+    that breaks no rule. With `--probe-admission` the API server's answer to a dry run counts
+    instead; k8s-pod-security-mechanism says when not, and how the pods are chosen. Does not
+    apply to `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown when
+    policies or webhooks could not be read and nothing that was read refuses the pod.
 
     Fix: Label the namespace; network plugins and ingress controllers that need the node's network
     get a namespace of their own:
@@ -126,17 +129,19 @@ def windows_host_process_admission(namespace: Resource, view: View) -> Iterator[
     Why: A host process runs outside of any container, as a user of the Windows node up to SYSTEM:
     it is to Windows what a privileged container is to Linux.
 
-    Rule: Asks about pods with `windowsOptions.hostProcess`, set on the pod, set on its containers,
-    and in a pod that does not say that it is for Windows. They have `hostNetwork` too, for the
-    API takes no host process without it; so what refuses the node's network refuses them. Passes
-    when each is refused, by Pod Security Admission (`enforce` baseline or restricted), a
-    ValidatingAdmissionPolicy bound with Deny, a Kyverno policy that enforces or a Gatekeeper
-    constraint with the action deny. Fails when one is admitted, and names it. Gives a review when
-    that depends on a webhook or policy whose answer cannot be computed, or on one that refuses
-    even a pod that breaks no rule. With `--probe-admission` the API server's answer to a dry run
-    counts instead. It is asked in clusters without a Windows node too: one can be added. Does not
-    apply to `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown when
-    policies or webhooks could not be read and nothing that was read refuses the pods.
+    Rule: Asks about pods with `windowsOptions.hostProcess`, set on the pod, set on its
+    containers, and in a pod that does not say that it is for Windows. They have `hostNetwork`
+    too, for the API takes no host process without it; so what refuses the node's network
+    refuses them. Passes when each is refused, by Pod Security Admission (`enforce` baseline or
+    restricted), a ValidatingAdmissionPolicy bound with Deny, a Kyverno policy that enforces or
+    a Gatekeeper constraint with the action deny. Fails when one is admitted, and names it.
+    Gives a review when that depends on a webhook or policy whose answer cannot be computed, or
+    on one that refuses even a pod that breaks no rule. With `--probe-admission` the API
+    server's answer to a dry run counts instead; k8s-pod-security-mechanism says when not, and
+    how the pods are chosen. It is asked in clusters without a Windows node too: one can be
+    added. Does not apply to `[rules] system_namespaces` nor to a namespace that is being
+    deleted. Unknown when policies or webhooks could not be read and nothing that was read
+    refuses the pods.
 
     Fix: Label the namespace:
 
@@ -163,16 +168,19 @@ def host_path_volume_admission(namespace: Resource, view: View) -> Iterator[Verd
     Why: A folder of the node in a pod is a way out of it: the kubelet's credentials and the
     engine's socket lie there to be read, and a file that root runs is there to be written.
 
-    Rule: Asks about pods that mount the node's `/`, and `/var/log` read-only, into a container and
-    into an init container. Passes when each is refused, by Pod Security Admission (`enforce`
-    baseline or restricted), a ValidatingAdmissionPolicy bound with Deny, a Kyverno policy that
-    enforces or a Gatekeeper constraint with the action deny. Fails when one is admitted, and names
-    it: a policy that allows some paths read-only still lets a pod follow links out of them. Gives
-    a review when that depends on a webhook or policy whose answer cannot be computed, or on one
-    that refuses even a pod that breaks no rule. With `--probe-admission` the API server's answer
-    to a dry run counts instead. Does not apply to `[rules] system_namespaces` nor to a namespace
-    that is being deleted. Unknown when policies or webhooks could not be read and nothing that
-    was read refuses the pods.
+    Rule: Asks about pods that mount the node's `/`, `/var/log` read-only, and a folder of no
+    note, into a container and into an init container. Passes when each is refused, by Pod
+    Security Admission (`enforce` baseline or restricted), a ValidatingAdmissionPolicy bound
+    with Deny, a Kyverno policy that enforces or a Gatekeeper constraint with the action deny.
+    Fails when one is admitted, and names it: so does a list of forbidden paths that leaves one
+    out, and one of paths that are allowed read-only, for a pod follows links out of them. A
+    policy that allows only paths that are not asked about passes: what lies there a person must
+    know. Gives a review when that depends on a webhook or policy whose answer cannot be
+    computed, or on one that refuses even a pod that breaks no rule. With `--probe-admission`
+    the API server's answer to a dry run counts instead; k8s-pod-security-mechanism says when
+    not, and how the pods are chosen. Does not apply to `[rules] system_namespaces` nor to a
+    namespace that is being deleted. Unknown when policies or webhooks could not be read and
+    nothing that was read refuses the pods.
 
     Fix: Label the namespace; agents that need the node's files get a namespace of their own:
 
@@ -201,13 +209,15 @@ def host_port_admission(namespace: Resource, view: View) -> Iterator[Verdict]:
 
     Rule: Asks about pods with a low and a high `hostPort`, in a container and in an init
     container. Passes when each is refused, by Pod Security Admission (`enforce` baseline or
-    restricted), a ValidatingAdmissionPolicy bound with Deny, a Kyverno policy that enforces or a
-    Gatekeeper constraint with the action deny. Fails when one is admitted, and names it: a policy
-    that allows a range admits a port. Gives a review when that depends on a webhook or policy
-    whose answer cannot be computed, or on one that refuses even a pod that breaks no rule. With
-    `--probe-admission` the API server's answer to a dry run counts instead. Does not apply to
-    `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown when policies or
-    webhooks could not be read and nothing that was read refuses the pods.
+    restricted), a ValidatingAdmissionPolicy bound with Deny, a Kyverno policy that enforces or
+    a Gatekeeper constraint with the action deny. Fails when one is admitted, and names it: so
+    does a policy that allows a range with one of the two ports (80 and 30080). One that allows
+    a list of others passes, as it may by the Pod Security Standards. Gives a review when that
+    depends on a webhook or policy whose answer cannot be computed, or on one that refuses even
+    a pod that breaks no rule. With `--probe-admission` the API server's answer to a dry run
+    counts instead; k8s-pod-security-mechanism says when not, and how the pods are chosen. Does
+    not apply to `[rules] system_namespaces` nor to a namespace that is being deleted. Unknown
+    when policies or webhooks could not be read and nothing that was read refuses the pods.
 
     Fix: Label the namespace, and publish ports with a Service:
 

@@ -31,17 +31,18 @@ def cni_network_policy(cluster: Resource, view: View) -> Iterator[Verdict]:
     Rule: Plugins are recognised by the image or the container name of DaemonSets. Passes when one
     that enforces runs on every node that is ready: Calico (Canal too), Cilium, Antrea, Weave Net
     with weave-npc, kube-router, OVN-Kubernetes, Kube-OVN, kindnet (from kind 0.24.0 or kindnet
-    1.3.0 on), the Amazon VPC CNI with `--enable-network-policy=true`, Azure Network Policy
-    Manager, kube-network-policies, Romana; on k3s its built-in controller, by the arguments that
-    k3s notes on its nodes. Fails when what was recognised does not enforce (Flannel, the Amazon
-    VPC CNI or Azure CNI without a policy agent, an enforcing plugin with enforcement switched
-    off), or when a ready node runs no agent. Gives a review when nothing was recognised, with the
-    DaemonSets that were seen; when only custom resource definitions of a plugin are left; when
-    the mode cannot be seen (OpenShift SDN, Terway); and when the agent is missing only on nodes
-    of Fargate, of a virtual kubelet or of Windows, where its pods may not run. Of Cilium's
-    configuration only the length of the mode is known, which is enough to tell `never`. Unknown
-    when pods, DaemonSets or nodes could not be listed (for Cilium: ConfigMaps), when no pod runs
-    at all, and for manifests.
+    1.3.0 on), the Amazon VPC CNI with `--enable-network-policy=true` and its controller switched
+    on in the ConfigMap amazon-vpc-cni, Azure Network Policy Manager, kube-network-policies,
+    Romana; on k3s its built-in controller, by the arguments that k3s notes on its nodes. Fails
+    when what was recognised does not enforce (Flannel, the Amazon VPC CNI or Azure CNI without a
+    policy agent, an enforcing plugin with enforcement switched off), or when a ready node runs no
+    agent. Gives a review when nothing was recognised, with the DaemonSets that were seen; when
+    only custom resource definitions of a plugin are left; when the mode cannot be seen (OpenShift
+    SDN, Terway); when an agent runs on every node but is not ready on some; and when it is missing
+    only on nodes of Fargate, of a virtual kubelet or of Windows, where its pods may not run. Of
+    values in ConfigMaps only the length is known, which is enough to tell Cilium's `never`, and
+    `true` from `false`. Unknown when pods, DaemonSets or nodes could not be listed (for Cilium and
+    Amazon: ConfigMaps), when no pod runs at all, and for manifests.
 
     Fix: Install a plugin that enforces, or a policy agent beside the one that is there; for the
     Amazon VPC CNI:
@@ -87,13 +88,17 @@ def _shown(found: Sequence[Agent]) -> str:
 
 def _coverage(found: Sequence[Agent], view: View) -> Verdict:
     """Compare the nodes that run an enforcing agent with the nodes that there are."""
-    running = _nodes_with(found, view)
+    running, unready = _nodes_with(found, view)
     ready = [node for node in view.of_kind("Node") if _is_ready(node)]
     missing = [node for node in ready if node.name not in running]
     path, shown = _path(found[0]), _shown(found)
     complete = gap_of(view, "pods", "daemonsets", "nodes") is None
     if complete and not running and not ready:
         return unknown(path, f"{shown}, but there is no node on which it could run", _EXPECTED)
+    late = [node.name for node in ready if node.name in unready]
+    if not missing and late:
+        observed = f"{shown}, on every node; not ready on {some(late)}"
+        return review(path, observed, "an agent that is ready on every node")
     if not missing:
         return passed(path, shown, stands=complete)
     names = some(node.name for node in missing)
@@ -103,17 +108,31 @@ def _coverage(found: Sequence[Agent], view: View) -> Verdict:
     return failed(path, observed, _EXPECTED, stands=False)
 
 
-def _nodes_with(found: Sequence[Agent], view: View) -> set[str]:
-    """The nodes on which a pod of one of the agents' DaemonSets runs."""
-    owners = {(agent.workload.namespace, agent.workload.name) for agent in found}
-    return {
-        str(pod.body.get("nodeName"))
-        for pod in view.of_kind("Pod")
-        for owner in objects(pod.metadata.get("ownerReferences"))
-        if owner.get("kind") == "DaemonSet"
-        and (pod.namespace, owner.get("name")) in owners
-        and mapping(pod.body.get("status")).get("phase") in (None, "Running")
-    }
+def _nodes_with(found: Sequence[Agent], view: View) -> tuple[set[str], set[str]]:
+    """The nodes on which a pod of one of the agents' DaemonSets runs, and those of them on which
+    no such pod's agent is ready, for it does not start, say.
+    """
+    agents_of: dict[tuple[str | None, str], set[str]] = {}
+    for agent in found:
+        key = (agent.workload.namespace, agent.workload.name)
+        agents_of.setdefault(key, set()).add(agent.container)
+    running: set[str] = set()
+    ready: set[str] = set()
+    for pod in view.of_kind("Pod"):
+        status = mapping(pod.body.get("status"))
+        if status.get("phase") not in (None, "Running"):
+            continue
+        for owner in objects(pod.metadata.get("ownerReferences")):
+            names = agents_of.get((pod.namespace, str(owner.get("name"))))
+            if owner.get("kind") == "DaemonSet" and names:
+                node = str(pod.body.get("nodeName"))
+                running.add(node)
+                if not any(
+                    item.get("ready") is False and item.get("name") in names
+                    for item in objects(status.get("containerStatuses"))
+                ):
+                    ready.add(node)
+    return running, running - ready
 
 
 def _is_ready(node: Resource) -> bool:

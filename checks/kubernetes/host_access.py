@@ -38,9 +38,9 @@ def host_pid(workload: Resource, view: View) -> Iterator[Verdict]:
 
     Rule: Fails when `hostPID` is set to anything but false; passes when it is false or not set.
     `shareProcessNamespace` joins the containers of one pod alone and passes. Does not apply to
-    Windows pods, for which the API refuses it. No component of the platform is excused by
-    itself; what `[rules] accepted_workloads` names is waived with its reason. Unknown when pods
-    or workloads could not be listed.
+    Windows pods: their nodes have no such namespace to share. No component of the platform is
+    excused by itself; what `[rules] accepted_workloads` names is waived with its reason.
+    Unknown when pods or workloads could not be listed.
 
     Fix: Take the line out. An agent that reads metrics of processes gets them from the kubelet or
     from cgroups; one that must have it goes to a namespace of its own and is accepted by name.
@@ -67,9 +67,9 @@ def host_ipc(workload: Resource, view: View) -> Iterator[Verdict]:
     queues of the node and of all pods that share it too: it reads and alters what they exchange.
 
     Rule: Fails when `hostIPC` is set to anything but false; passes when it is false or not set.
-    Does not apply to Windows pods, for which the API refuses it. No component of the platform is
-    excused by itself; what `[rules] accepted_workloads` names is waived with its reason. Unknown
-    when pods or workloads could not be listed.
+    Does not apply to Windows pods: their nodes have no such namespace to share. No component of
+    the platform is excused by itself; what `[rules] accepted_workloads` names is waived with
+    its reason. Unknown when pods or workloads could not be listed.
 
     Fix: Take the line out. Containers of one pod share an IPC namespace without it; larger shared
     memory is a volume:
@@ -241,6 +241,7 @@ def _mounts(workload: Resource, name: Json) -> Iterator[str]:
 
 SOCKETS = (
     "/run/docker.sock",
+    "/run/docker/containerd/containerd.sock",
     "/run/dockershim.sock",
     "/run/containerd/containerd.sock",
     "/run/crio/crio.sock",
@@ -248,6 +249,7 @@ SOCKETS = (
     "/run/podman/podman.sock",
     "/run/k0s/containerd.sock",
     "/run/k3s/containerd/containerd.sock",
+    "/var/snap/microk8s/common/run/containerd.sock",
 )
 """Where container engines listen; `/var/run` is `/run` on every distribution of today."""
 
@@ -271,11 +273,13 @@ def engine_socket_mounted(workload: Resource, view: View) -> Iterator[Verdict]:
     read-only mount changes nothing, for a socket is written to by connecting.
 
     Rule: Fails for each hostPath volume through which a container reaches the socket of Docker,
-    containerd, CRI-O, cri-dockerd or Podman, or a folder above one (`/`, `/var`, `/run`,
-    `/var/run`, …); a mount's `subPath` counts. Passes when no mounted hostPath does. A claim that
-    is bound to a hostPath volume is not followed. No component of the platform is excused by
-    itself; what `[rules] accepted_workloads` names is waived with its reason. Unknown when pods
-    or workloads could not be listed.
+    containerd, CRI-O, cri-dockerd or Podman where they and their distributions (k3s, k0s,
+    MicroK8s) put it, or a folder above one (`/`, `/var`, `/run`, `/var/run`, …); a mount's
+    `subPath` counts. Whether the file's mode keeps the container's user out is not seen, and
+    does not count. Passes when no mounted hostPath does, also when the engine was told to
+    listen elsewhere. A claim that is bound to a hostPath volume is not followed. No component
+    of the platform is excused by itself; what `[rules] accepted_workloads` names is waived with
+    its reason. Unknown when pods or workloads could not be listed.
 
     Fix: Remove the volume. To build images use a builder that needs no engine; to read logs or
     metrics, mount the folder that holds them alone:
@@ -289,6 +293,7 @@ def engine_socket_mounted(workload: Resource, view: View) -> Iterator[Verdict]:
     Source: CIS Kubernetes 5.2.11 from 1.12 on; CIS Docker 5.32 (1.6 to 1.8); NIST SP 800-190,
     4.4.1.
     """
+    found = False
     for place, name, path in _host_paths(workload):
         reached = [
             f"{container.name} (at {mount.get('mountPath')})"
@@ -298,8 +303,10 @@ def engine_socket_mounted(workload: Resource, view: View) -> Iterator[Verdict]:
         ]
         if reached:
             observed = f"{path}, mounted by {', '.join(reached)}"
+            found = True
             yield failed(place, observed, "no path to an engine's socket")
-    yield PASSED
+    if not found:
+        yield PASSED
 
 
 def _reaches_socket(path: str, below: str) -> bool:
@@ -312,4 +319,4 @@ def _reaches_socket(path: str, below: str) -> bool:
     if plain == "/var/run" or plain.startswith("/var/run/"):
         plain = plain.removeprefix("/var")
     above = plain.rstrip("/") + "/"
-    return plain == "/var" or any(socket == plain or socket.startswith(above) for socket in SOCKETS)
+    return any(socket == plain or socket.startswith(above) for socket in SOCKETS)

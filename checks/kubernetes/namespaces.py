@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from auditor.model import Resource, Verdict, View, failed, not_applicable, passed, review, unknown
 from auditor.registry import check
@@ -40,10 +40,11 @@ def namespace_boundaries(cluster: Resource, view: View) -> Iterator[Verdict]:
     Rule: Looks at workloads outside `[rules] system_namespaces`; applications are told apart by
     the label `app.kubernetes.io/part-of` of pods. Fails when all of them stand in `default`, and
     when all stand in one other namespace and carry more than one application's label. Passes when
-    none stands in `default`, no namespace holds more than one application by its labels, and
-    either there are several namespaces, or the one there is holds one workload, or workloads that
-    all carry the same label. Gives a review in all other cases, with the numbers: some workloads
-    in `default`, several applications in one namespace, one namespace without labels that tell.
+    none stands in `default`, no namespace holds more than one application by its labels, and no
+    namespace holds more than two thirds of all workloads, unless that is one workload or all of
+    them carry the same label. Gives a review in all other cases, with the numbers: some workloads
+    in `default`, several applications in one namespace, most workloads in one namespace without
+    labels that tell.
     Does not apply to a cluster without such workloads. That labels are honest, and whether what
     shares a namespace belongs together, only its owner knows. Unknown when pods or workloads could
     not be listed, and for manifests, which show only the workloads that they hold.
@@ -87,12 +88,19 @@ def namespace_boundaries(cluster: Resource, view: View) -> Iterator[Verdict]:
         for name, parts in shared.items():
             observed = f"{counted}; {name} holds those of {some(parts, 5)}"
             yield review(f"Namespace/{name}", observed, _APART)
-    elif len(spaces) > 1 or _is_one_application(*spaces.values()):
-        yield passed(observed=counted)
     else:
-        (name,) = spaces
-        observed = f"all {total} workloads stand in {name}: {some(_owners(spaces[name]), 5)}"
-        yield review(f"Namespace/{name}", observed, "a person to say whether they are one thing")
+        yield _spread(spaces, total, counted)
+
+
+def _spread(spaces: Mapping[str, Sequence[Resource]], total: int, counted: str) -> Verdict:
+    """Whether one namespace holds most of what there is, and no label says that it is one thing."""
+    name = max(spaces, key=lambda space: len(_owners(spaces[space])))
+    held = _owners(spaces[name])
+    if 3 * len(held) <= 2 * total or _is_one_application(spaces[name]):
+        return passed(observed=counted)
+    share = "all" if len(spaces) == 1 else f"{len(held)} of"
+    observed = f"{share} {total} workloads stand in {name}: {some(held, 5)}"
+    return review(f"Namespace/{name}", observed, "a person to say whether they are one thing")
 
 
 def _owners(workloads: Sequence[Resource]) -> list[str]:

@@ -19,8 +19,12 @@ from checks.kubernetes._network import (
     EGRESS,
     INGRESS,
     PLUGIN_SCOPES,
+    everything_together,
+    nearly_everything,
     network_index,
+    opens_every_port,
     opens_everything,
+    ports_of,
     rules,
 )
 from checks.kubernetes._pods import some
@@ -94,13 +98,15 @@ def default_deny_ingress(namespace: Resource, view: View) -> Iterator[Verdict]:
     adds a pod must also say who may talk to it.
 
     Rule: Passes when a NetworkPolicy with the direction Ingress selects all pods (an empty
-    `podSelector`) and no such policy has a rule that allows every source on every port. Rules
-    that allow named peers do not matter: policies add up, so one that denies everything beside
-    one that allows something is the same as the second alone. Fails when no policy selects all
-    pods, or a rule of one that does opens everything again. Gives a review when no policy does,
-    but policies of other kinds (Cilium, Calico, AdminNetworkPolicy) may speak of the namespace.
-    Namespaces in `[rules] system_namespaces` are not asked. Unknown when policies could not be
-    listed, and in manifests that hold no opening rule: the cluster may hold another policy.
+    `podSelector`) and no such policy has a rule that allows every source on every port of a
+    protocol. Rules that allow named peers do not matter: policies add up, so one that denies
+    everything beside one that allows something is the same as the second alone. Fails when no
+    policy selects all pods, or the rules of those that do, one alone or several together, open
+    everything again. Gives a review when such a rule opens everything but for exceptions, and when
+    no policy selects all pods, but policies of other kinds (Cilium, Calico, AdminNetworkPolicy)
+    speak of incoming traffic here. Namespaces in `[rules] system_namespaces` are not asked. Unknown
+    when policies could not be listed, and in manifests that hold no opening rule: the cluster may
+    hold another policy.
 
     Fix: Add the default beside the policies that are there:
 
@@ -134,12 +140,14 @@ def default_deny_egress(namespace: Resource, view: View) -> Iterator[Verdict]:
     itself. Few programs need more than a handful of destinations, and those can be named.
 
     Rule: Passes when a NetworkPolicy with the direction Egress selects all pods (an empty
-    `podSelector`) and no such policy has a rule that allows every destination on every port.
-    Note that `policyTypes` must name Egress unless the policy has egress rules. Fails when no
-    policy selects all pods, or a rule of one that does opens everything again. Gives a review
-    when no policy does, but policies of other kinds (Cilium, Calico, AdminNetworkPolicy) may
-    speak of the namespace. Namespaces in `[rules] system_namespaces` are not asked. Unknown when
-    policies could not be listed, and in manifests that hold no opening rule.
+    `podSelector`) and no such policy has a rule that allows every destination on every port of a
+    protocol. Note that `policyTypes` must name Egress unless the policy has egress rules. Fails
+    when no policy selects all pods, or the rules of those that do, one alone or several together,
+    open everything again. Gives a review when such a rule opens everything but for exceptions, and
+    when no policy selects all pods, but policies of other kinds (Cilium, Calico,
+    AdminNetworkPolicy) speak of outgoing traffic here. Namespaces in `[rules] system_namespaces`
+    are not asked. Unknown when policies could not be listed, and in manifests that hold no opening
+    rule.
 
     Fix: Deny everything, and allow the cluster's DNS with it, which nearly every pod needs:
 
@@ -169,6 +177,9 @@ def default_deny_egress(namespace: Resource, view: View) -> Iterator[Verdict]:
     yield _default_deny(namespace, view, EGRESS)
 
 
+_EXCEPTIONS = "a person to judge whether the exceptions are enough"
+
+
 def _default_deny(namespace: Resource, view: View, direction: str) -> Verdict:
     if is_system(namespace.name, view):
         return not_applicable(SYSTEM)
@@ -178,12 +189,24 @@ def _default_deny(namespace: Resource, view: View, direction: str) -> Verdict:
     for policy in whole:
         for rule in rules(policy, direction):
             how = opens_everything(rule)
-            if how and not rule.body.get("ports"):
+            if how and opens_every_port(rule.body):
                 path = f"NetworkPolicy/{policy.name}: {rule.path}"
-                return failed(path, f"{how}: all pods are open to everything again", expected)
+                observed = f"{how}, {ports_of(rule.body)}: all pods are open to everything again"
+                return failed(path, observed, expected)
+    for policy in whole:
+        for rule in rules(policy, direction):
+            how = nearly_everything(rule)
+            if how and opens_every_port(rule.body):
+                path = f"NetworkPolicy/{policy.name}: {rule.path}"
+                observed = f"{how}, {ports_of(rule.body)}: open to nearly everything again"
+                return review(path, observed, _EXCEPTIONS, stands=False)
+    together = everything_together(whole, direction)
+    if together:
+        expected = f"policies for {direction} that leave some addresses out"
+        return failed("", f"rules of {some(dict.fromkeys(together))} together allow all", expected)
     if whole:
         return passed()
-    others = index.others(namespace.name)
+    others = index.others(namespace.name, direction)
     some_pods = [policy.name for policy in index.policies(namespace.name, direction)]
     observed = f"no NetworkPolicy selects all pods for {direction}"
     if some_pods:
@@ -212,10 +235,11 @@ def pod_without_network_policy(workload: Resource, view: View) -> Iterator[Verdi
     the pod's labels. Fails for each direction for which none does. Live pods are judged by the
     labels that they carry now, templates without pods by theirs; where only some pods of a
     workload are not selected, they are named. Gives a review where policies of other kinds
-    (Cilium, Calico, AdminNetworkPolicy) may select the pod. Does not apply to pods on the node's
-    network, where NetworkPolicy has no effect, nor in `[rules] system_namespaces`. Workloads in
-    `[rules] accepted_workloads` are waived with the reason given there. Unknown when pods,
-    workloads or policies could not be listed; in manifests, where none of them selects the pod.
+    (Cilium, Calico, AdminNetworkPolicy) speak of that direction and may select the pod. Does not
+    apply to pods on the node's network, where NetworkPolicy has no effect, nor in `[rules]
+    system_namespaces`. Workloads in `[rules] accepted_workloads` are waived with the reason given
+    there. Unknown when pods, workloads or policies could not be listed; in manifests, where none
+    of them selects the pod.
 
     Fix: Select all pods by default, so that no label can be forgotten:
 
@@ -235,8 +259,8 @@ def pod_without_network_policy(workload: Resource, view: View) -> Iterator[Verdi
     index = network_index(view)
     sets = index.label_sets(workload)
     total = sum(len(names) for names in sets.values())
-    others = index.others(workload.namespace)
     for direction in (INGRESS, EGRESS):
+        others = index.others(workload.namespace, direction)
         path = labels_path(workload, direction)
         open_sets = [
             names

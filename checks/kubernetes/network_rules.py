@@ -21,13 +21,13 @@ from checks.kubernetes._network import (
     PLUGIN_SCOPES,
     Rule,
     allows,
-    everything,
+    nearly_everything,
     network_index,
     opens_everything,
     ports_of,
     rules,
 )
-from checks.kubernetes._pods import mapping, objects, some
+from checks.kubernetes._pods import some
 from checks.kubernetes._scopes import is_system
 from checks.kubernetes.network_policy import HOST_NETWORK, SYSTEM, labels_path
 
@@ -79,13 +79,10 @@ def _judge(rule: Rule) -> Verdict:
     opened = opens_everything(rule)
     if opened:
         return failed(rule.path, f"{opened}: every {whom}, {ports}", expected)
-    for peer in objects(rule.body.get(rule.peers)):
-        block = mapping(peer.get("ipBlock"))
-        if block.get("except") and everything([str(block.get("cidr"))]):
-            left_out = ", ".join(str(item) for item in block.get("except") or ())
-            observed = f"{block.get('cidr')} but for {left_out}: nearly every {whom}, {ports}"
-            expected = "a person to judge whether the exceptions are enough"
-            return review(rule.path, observed, expected)
+    nearly = nearly_everything(rule)
+    if nearly:
+        observed = f"{nearly}: nearly every {whom}, {ports}"
+        return review(rule.path, observed, "a person to judge whether the exceptions are enough")
     return passed(rule.path)
 
 
@@ -141,7 +138,7 @@ def metadata_egress(workload: Resource, view: View) -> Iterator[Verdict]:
         yield not_applicable(HOST_NETWORK)
         return
     index = network_index(view)
-    others = index.others(workload.namespace)
+    others = index.others(workload.namespace, EGRESS)
     allowed = view.index(_Allowed)
     # Equal for several pods of a workload, so each is told once.
     found: dict[Verdict, None] = {}
@@ -166,7 +163,7 @@ class _Allowed:
         """The verdicts on the rules of a policy that allow it."""
         found = self._by.get(id(policy))
         if found is None:
-            others = self._index.others(policy.namespace)
+            others = self._index.others(policy.namespace, EGRESS)
             judged = (_allowed(policy, rule, others) for rule in rules(policy, EGRESS))
             found = self._by[id(policy)] = [verdict for verdict in judged if verdict is not None]
         return found

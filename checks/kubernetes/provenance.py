@@ -12,10 +12,18 @@ from checks.kubernetes._provenance.claims import Claim, Grip, Mechanism
 from checks.kubernetes._provenance.connaisseur import connaisseur
 from checks.kubernetes._provenance.gatekeeper import ratify
 from checks.kubernetes._provenance.kyverno import kyverno
+from checks.kubernetes._provenance.others import others
 from checks.kubernetes._provenance.sigstore import sigstore
 from checks.kubernetes._scopes import gap_of, is_system
 
-_MECHANISMS: Sequence[Mechanism] = (image_policy_webhook, sigstore, kyverno, ratify, connaisseur)
+_MECHANISMS: Sequence[Mechanism] = (
+    image_policy_webhook,
+    sigstore,
+    kyverno,
+    ratify,
+    connaisseur,
+    others,
+)
 _SCOPES = (
     "pods",
     "namespaces",
@@ -54,8 +62,10 @@ def image_provenance(cluster: Resource, view: View) -> Iterator[Verdict]:
     Deny), Gatekeeper with Ratify (a constraint RatifyVerification with deny), Connaisseur, and
     ImagePolicyWebhook in the arguments of the API server's pods. Passes when in each namespace one
     of them verifies every image. Gives a review when that holds in some namespaces, for some
-    images or pods only, with exceptions or with a webhook that admits when it is silent, and for
-    Connaisseur and ImagePolicyWebhook, whose decisions stand where the API does not show them.
+    images or pods only, with exceptions or with a webhook that admits when it is silent; for
+    Connaisseur and ImagePolicyWebhook, whose decisions stand where the API does not show them; and
+    for webhooks of Portieris, Kubewarden, Notation, Anchore, Binary Authorization and cosign, known
+    by their names, whose policies are not read.
     Fails when nothing does, or only in audit mode. Where nothing does and the API server's
     arguments cannot be seen, as in a managed cluster, the verdict is a review: the cloud may
     verify (Binary Authorization of Google). Amazon EKS has no such plugin, so there it fails. A

@@ -13,10 +13,11 @@ from auditor.model import (
     failed,
     not_applicable,
     passed,
+    unknown,
 )
 from auditor.registry import check
 from checks.kubernetes._accepted import accepted_name, accepted_subject
-from checks.kubernetes._pods import objects, some
+from checks.kubernetes._pods import some
 from checks.kubernetes._rbac import (
     ALL_VERBS,
     CLUSTER_ADMIN,
@@ -32,6 +33,7 @@ from checks.kubernetes._rbac import (
 from checks.kubernetes._rbac_access import (
     NEEDS,
     SETTINGS,
+    bindings_gap,
     granted_nothing,
     key_of,
     unread_bindings,
@@ -39,11 +41,15 @@ from checks.kubernetes._rbac_access import (
 )
 from checks.kubernetes._rbac_index import (
     Grant,
+    RbacIndex,
     SubjectKey,
+    natural_groups,
     rbac_index,
     shown_subject,
     subjects_of,
 )
+from checks.kubernetes._rbac_rules import rules_of
+from checks.kubernetes._rbac_shipped import MASTERS
 from checks.kubernetes._scopes import gap_of, is_system, labels_of
 
 
@@ -63,14 +69,16 @@ def cluster_admin_binding(subject: Resource, view: View) -> Iterator[Verdict]:
     admission and auditing among them. Each subject that holds it is a way to lose the cluster.
 
     Rule: Fails for each ClusterRoleBinding that binds the subject to `cluster-admin`, or to a role
-    whose rules amount to it: every verb, on every resource, of every API group. A RoleBinding to
-    such a role fails at a lower severity, for it reaches one namespace: high in a namespace of
-    `[rules] system_namespaces`, medium in another. Not asked is `system:masters` about the
-    binding that Kubernetes ships, recognised by label and name; any other subject of that
-    binding fails, and `system:masters` fails in any other binding. Not applicable either to a
-    subject whose roles do not exist (k8s-dangling-binding lists those). Passes when no binding
-    gives it. Unknown when a role or bindings could not be read; `cluster-admin` is known by its
-    name even then.
+    whose rules amount to it: every verb, on every resource, of every API group. Fails as well where
+    several ClusterRoleBindings give that together and none does alone. A RoleBinding to such a role
+    fails at a lower severity, for it reaches one namespace: high in a namespace of `[rules]
+    system_namespaces`, medium in another. What an installer or a cloud binds fails like the rest,
+    such as kubeadm's group `kubeadm:cluster-admins`, until `[rules] accepted_subjects` names it
+    with a reason. Not asked is `system:masters` about the binding that Kubernetes ships, recognised
+    by label and name; any other subject of that binding fails, and `system:masters` fails in any
+    other binding. Not applicable either to a subject whose roles do not exist (k8s-dangling-binding
+    lists those). Passes when no binding gives it, which manifests alone cannot show. Unknown when a
+    role or bindings could not be read; `cluster-admin` is known by its name even then.
 
     Fix: Bind what the subject really does, in the namespace where it does it:
 
@@ -94,7 +102,7 @@ def cluster_admin_binding(subject: Resource, view: View) -> Iterator[Verdict]:
     by_binding: dict[int, list[Grant]] = {}
     for grant in index.direct(key):
         by_binding.setdefault(id(grant.binding), []).append(grant)
-    found = given = False
+    found = given = wide = False
     for grants in by_binding.values():
         first = grants[0]
         if not _is_admin(grants):
@@ -103,19 +111,48 @@ def cluster_admin_binding(subject: Resource, view: View) -> Iterator[Verdict]:
             given = True
             continue
         found = True
+        wide = wide or first.namespace is None
         yield _holds(key, first.binding, (first.role.kind, None, first.role.name), view)
     for binding in index.dangling(key):
         # Not there now, but the API server makes it again whenever it starts.
         if role_key(binding) == CLUSTER_ADMIN:
             found = True
+            wide = wide or binding.kind == "ClusterRoleBinding"
             yield _holds(key, binding, CLUSTER_ADMIN, view)
+    if not (wide or given) and (parts := _together(key, index)):
+        found = True
+        yield failed(
+            f"together: {', '.join(parts)}",
+            f"{shown_subject(key)} holds roles that only together amount to cluster-admin",
+            "roles that name what the subject does",
+        )
     unread = unread_bindings(key, index)
     if unread:
         yield unread_roles(unread, view)
-    elif given and not found:
+    elif given and not found and bindings_gap(view) is None:
         yield not_applicable("the binding that Kubernetes ships")
     elif not found:
         yield granted_nothing(key, index, view)
+
+
+def _together(key: SubjectKey, index: RbacIndex) -> list[str]:
+    """The bindings that make a subject cluster-admin together, where no single one does.
+
+    Those of its groups count; a group that is cluster-admin by itself is the group's finding.
+    """
+    # The API server asks no RBAC about system:masters: no bindings make it what it is.
+    if key == MASTERS or not index.is_admin(key) or any(map(index.is_admin, natural_groups(key))):
+        return []
+    return sorted(
+        {
+            shown_name(grant.binding)
+            for grant in index.effective(key)
+            if grant.namespace is None
+            and "*" in grant.groups
+            and "*" in grant.resources
+            and not grant.names
+        }
+    )
 
 
 def _is_admin(grants: Sequence[Grant]) -> bool:
@@ -187,7 +224,9 @@ def rbac_wildcard(role: Resource, view: View) -> Iterator[Verdict]:
     `[rules] accepted_subjects` accepts every subject that holds the role. Roles that Kubernetes
     ships with wildcards, recognised by label and name, are not asked; a wildcard in a shipped
     role that has none by itself fails, and so does one that only `cluster-admin` may have. Passes
-    when no rule has a wildcard. Unknown when roles could not be listed.
+    when no rule has a wildcard. Unknown when roles could not be listed, and for a role of manifests
+    that gathers rules of others (`aggregationRule`) where no rule gathered from those manifests
+    has one.
 
     Fix: Name verbs, resources and groups:
 
@@ -200,11 +239,18 @@ def rbac_wildcard(role: Resource, view: View) -> Iterator[Verdict]:
     """
     wild = [
         (index, rule, fields)
-        for index, rule in enumerate(objects(role.body.get("rules")))
+        for index, rule in enumerate(rules_of(role, view.index(_cluster_roles)))
         if (fields := _wild_fields(rule))
     ]
+    gathers = bool(role.body.get("aggregationRule"))
     if not wild:
-        yield passed(stands=True)
+        # What a role gathers lies in others; manifests may not hold them all.
+        gap = gap_of(view, "clusterroles") if gathers and role.source == "manifest" else None
+        if gap is None:
+            yield passed(stands=True)
+        else:
+            observed = f"it gathers rules of other roles: {gap.reason}: {gap.detail}"
+            yield unknown("aggregationRule", observed, "names instead of *")
         return
     if (
         role.kind == "ClusterRole"
@@ -215,11 +261,15 @@ def rbac_wildcard(role: Resource, view: View) -> Iterator[Verdict]:
         yield not_applicable("shipped by Kubernetes with this wildcard")
         return
     note, severity = _use(role, view)
-    if role.body.get("aggregationRule"):
+    if gathers:
         note += "; gathered from other roles by its aggregationRule"
     for index, rule, fields in wild:
         observed = f"* in {', '.join(fields)} ({_shown(rule)}); {note}"
         yield failed(f"rules[{index}]", observed, "names instead of *", severity=severity)
+
+
+def _cluster_roles(view: View) -> dict[str, Resource]:
+    return {role.name: role for role in view.of_kind("ClusterRole")}
 
 
 def _wild_fields(rule: Mapping[str, Json]) -> list[str]:

@@ -24,7 +24,7 @@ from checks.kubernetes._rbac_shipped import EVERYONE
 from checks.kubernetes._scopes import is_system
 
 SECRETS = Access(
-    rights(("get", "list", "watch"), "", ("secrets",)),
+    rights(("get", "list", "watch", "patch", "deletecollection"), "", ("secrets",)),
     shipped=(
         "admin",
         "cluster-admin",
@@ -32,6 +32,7 @@ SECRETS = Access(
         "system:controller:bootstrap-signer",
         "system:controller:expand-controller",
         "system:controller:generic-garbage-collector",
+        "system:controller:legacy-service-account-token-cleaner",
         "system:controller:namespace-controller",
         "system:controller:persistent-volume-binder",
         "system:controller:resourcequota-controller",
@@ -58,18 +59,19 @@ def secret_access(subject: Resource, view: View) -> Iterator[Verdict]:
     Why: Secrets hold what opens everything else: database passwords, TLS keys, tokens of other
     accounts. Whoever lists them cluster-wide has every application's credentials at once.
 
-    Rule: Fails for each binding by which a subject can get, list or watch secrets in the whole
-    cluster or in a namespace of `[rules] system_namespaces`; `list` and `watch` count, for they
-    return the values. It fails at medium severity where `resourceNames` narrow such a grant to
-    named secrets: what those hold is not read, so the name alone excuses nothing. In any other
-    namespace a grant of named secrets passes, and one of all of them is listed as a review of
-    severity info, unless the subject fails anyway for the whole cluster: whether it should read
-    all that the namespace keeps is for the namespace's owner to say. One to everybody
-    (`system:authenticated`, `system:unauthenticated`, `system:serviceaccounts`,
+    Rule: Fails for each binding by which a subject can read secrets in the whole cluster or in a
+    namespace of `[rules] system_namespaces`. Reading is `get`, `list` and `watch`, which all return
+    the values, and `patch` and `deletecollection`, which the API server answers with the values
+    too, even as a dry run that changes nothing. It fails at medium severity where `resourceNames`
+    narrow such a grant to named secrets: what those hold is not read, so the name alone excuses
+    nothing. In any other namespace a grant of named secrets passes, and one of all of them is
+    listed as a review of severity info, unless the subject fails anyway for the whole cluster:
+    whether it should read all that the namespace keeps is for the namespace's owner to say. One to
+    everybody (`system:authenticated`, `system:unauthenticated`, `system:serviceaccounts`,
     `system:anonymous`) fails wherever it is. What a subject holds through a group is the group's
     finding. Does not apply to what Kubernetes itself gives its own components, nor to a subject
-    whose roles do not exist. Passes when no binding gives it. Unknown when a role or bindings
-    could not be read.
+    whose roles do not exist. Passes when no binding gives it, which manifests alone cannot show.
+    Unknown when a role or bindings could not be read.
 
     Fix: Name the secrets, in the namespace where they are:
 
@@ -155,7 +157,8 @@ def pod_creation_access(subject: Resource, view: View) -> Iterator[Verdict]:
     system_namespaces`, to everybody (`system:authenticated` and the like), or in a namespace with
     a service account that may do something that the subject may not: what both hold is compared
     rule by rule, groups included, and the evidence names the account and a right that it has
-    more. Passes for grants in other namespaces: no account there lends the subject a right that
+    more. An account that bindings name and that does not exist counts where the subject may create
+    it. Passes for grants in other namespaces: no account there lends the subject a right that
     it has not, though a pod may still mount that namespace's secrets. Not counted are custom
     resources whose operators make pods. `create` with `resourceNames` counts only together with
     `patch` on a name, by which a server-side apply creates it. Does not apply to what Kubernetes
@@ -217,8 +220,8 @@ def persistent_volume_creation(subject: Resource, view: View) -> Iterator[Verdic
     people need claims, which are another resource, and a provisioner makes the volumes. A
     RoleBinding cannot give it: volumes belong to no namespace. A provisioner of a storage driver
     needs it and fails as well, until `[rules] accepted_subjects` names it with a reason. Does not
-    apply to what Kubernetes itself gives its own components. Passes when no binding gives it.
-    Unknown when a role or bindings could not be read.
+    apply to what Kubernetes itself gives its own components. Passes when no binding gives it, which
+    manifests alone cannot show. Unknown when a role or bindings could not be read.
 
     Fix: Take `persistentvolumes` out of roles for people, and accept the provisioners:
 
@@ -268,10 +271,11 @@ def token_creation_access(subject: Resource, view: View) -> Iterator[Verdict]:
     high in the whole cluster or in a namespace of `[rules] system_namespaces`, medium in another
     namespace, and low where no account there may do more than the subject. `resourceNames` do
     narrow this right, for the account stands in the request: only the named accounts are then
-    compared. The shipped roles `admin` and `edit` hold it, so whoever has them in a namespace
-    fails there, at the severity that the accounts in that namespace make of it. Does not apply to
-    what Kubernetes itself gives its own components. Passes when no binding gives it. Unknown
-    when a role or bindings could not be read.
+    compared. One that bindings name and that does not exist counts where the subject may create it.
+    The shipped roles `admin` and `edit` hold this right, so whoever has them in a namespace fails
+    there, at the severity that the accounts in that namespace make of it. Does not apply to what
+    Kubernetes itself gives its own components. Passes when no binding gives it, which manifests
+    alone cannot show. Unknown when a role or bindings could not be read.
 
     Fix: Name the accounts, or let the kubelet deliver the token as a projected volume instead:
 
@@ -298,7 +302,8 @@ def weigh_accounts(holding: Holding, view: View) -> tuple[Severity | None, str]:
     severity = by_reach(holding, view)
     if namespace is None or is_system(namespace, view) or holding.key in EVERYONE:
         return severity, ""
-    stronger = stronger_account(holding.key, namespace, view, holding.names)
+    impersonates = any(right.verb == "impersonate" for right in holding.rights)
+    stronger = stronger_account(holding.key, namespace, view, holding.names, absent=impersonates)
     if stronger is None:
         return Severity.LOW, "no account there is known to may do more"
     return Severity.MEDIUM, stronger.note

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from auditor.model import Resource, Severity, Verdict, View
 from auditor.registry import check
 from checks.kubernetes._accepted import accepted_subject
+from checks.kubernetes._rbac import CLUSTER_ADMIN
 from checks.kubernetes._rbac_access import (
     ANY,
     NEEDS,
@@ -20,6 +22,7 @@ from checks.kubernetes._rbac_access import (
     rights,
 )
 from checks.kubernetes._rbac_index import RBAC_GROUP, rbac_index
+from checks.kubernetes._rbac_shipped import MASTERS
 from checks.kubernetes.rbac_access import weigh_accounts
 
 _AUTHENTICATION = "authentication.k8s.io"
@@ -47,6 +50,10 @@ ESCALATION = Access(
 )
 
 
+_STRONGEST = frozenset({CLUSTER_ADMIN[2], MASTERS[2]})
+"""Names that are as good as no limit, for who may bind the role or be in the group."""
+
+
 @check(
     id="k8s-escalation-access",
     title="Few may bind, escalate or impersonate",
@@ -64,15 +71,16 @@ def escalation_access(subject: Resource, view: View) -> Iterator[Verdict]:
     the three makes what a role grants a matter of what its holder wants.
 
     Rule: Fails for each binding that gives `bind` or `escalate` on roles or clusterroles, or
-    `impersonate` on users, groups, serviceaccounts, uids or userextras. The severity is high in
-    the whole cluster and in a namespace of `[rules] system_namespaces`, medium in another
-    namespace, and low there if all it gives is to impersonate accounts that may do no more than
-    the subject (the shipped roles `admin` and `edit` give this). `resourceNames` take one step off,
-    unless cluster-admin is among the roles that may be bound. Only uids or userextras, which do
+    `impersonate` on users, groups, serviceaccounts, uids or userextras. The severity is high in the
+    whole cluster and in a namespace of `[rules] system_namespaces`, medium in another namespace,
+    and low there if all it gives is to impersonate accounts that may do no more than the subject
+    (the shipped roles `admin` and `edit` give this). `resourceNames` take one step off, unless
+    `cluster-admin` or `system:masters` is among the names. Only uids or userextras, which do
     nothing without a user to impersonate, are medium. Users, groups, uids and extras belong to no
     namespace: a RoleBinding cannot give them. Does not apply to what Kubernetes itself gives its
-    own components. Passes when no binding gives it. Unknown when a role or bindings could not
-    be read. The verbs of constrained impersonation (`impersonate:…`, alpha in 1.35) do not count.
+    own components. Passes when no binding gives it, which manifests alone cannot show. Unknown when
+    a role or bindings could not be read. The verbs of constrained impersonation (`impersonate:…`,
+    alpha in 1.35) do not count.
 
     Fix: Name what may be bound, and where:
 
@@ -95,8 +103,8 @@ def escalation_access(subject: Resource, view: View) -> Iterator[Verdict]:
         severity = by_reach(holding, view)
         if things <= {"uids", "userextras"}:
             severity = Severity.MEDIUM
-        elif holding.namespace is None and "cluster-admin" in holding.names:
-            severity = None
+        elif not _STRONGEST.isdisjoint(holding.names):
+            severity = by_reach(replace(holding, names=frozenset()), view)
         return fails(holding, expected, severity)
 
     return judge(subject, view, ESCALATION, weigh)
@@ -131,10 +139,10 @@ def node_proxy_access(subject: Resource, view: View) -> Iterator[Verdict]:
 
     Rule: Fails for each binding that gives `get` or `create` on `nodes/proxy`, `*/proxy` or `*` in
     the whole cluster; medium where `resourceNames` narrow it to named nodes. `get` is enough to run
-    commands: the kubelet takes them over a WebSocket, which is a GET request. A RoleBinding
-    cannot give it: nodes belong to no namespace. Does not apply to what Kubernetes itself gives
-    its own components. Passes when no binding gives it. Unknown when a role or bindings could
-    not be read.
+    commands: the kubelet takes them over a WebSocket, which is a GET request. A RoleBinding cannot
+    give it: nodes belong to no namespace. Does not apply to what Kubernetes itself gives its own
+    components. Passes when no binding gives it, which manifests alone cannot show. Unknown when a
+    role or bindings could not be read.
 
     Fix: Give monitoring what it reads, nodes/metrics or nodes/stats, instead:
 
@@ -189,10 +197,10 @@ def csr_approval_access(subject: Resource, view: View) -> Iterator[Verdict]:
     Rule: Fails for each binding that gives `update` or `patch` on
     `certificatesigningrequests/approval`, or `approve` on `signers`, in the whole cluster. An
     approval takes both: with only one of them the severity is medium. It is low where `approve` is
-    for named signers of others than Kubernetes, whose certificates the API server does not trust
-    by itself. A RoleBinding cannot give it: requests and signers belong to no namespace. Does not
-    apply to what Kubernetes itself gives its own components. Passes when no binding gives it.
-    Unknown when a role or bindings could not be read.
+    for named signers of others than Kubernetes, whose certificates the API server does not trust by
+    itself. A RoleBinding cannot give it: requests and signers belong to no namespace. Does not
+    apply to what Kubernetes itself gives its own components. Passes when no binding gives it, which
+    manifests alone cannot show. Unknown when a role or bindings could not be read.
 
     Fix: Give the approver one signer, and nobody else any:
 
@@ -282,11 +290,11 @@ def admission_configuration_access(subject: Resource, view: View) -> Iterator[Ve
     Rule: Fails for each binding that gives create, update, patch, delete or deletecollection on
     validatingwebhookconfigurations, mutatingwebhookconfigurations, validatingadmissionpolicies,
     mutatingadmissionpolicies or the bindings of those policies, in the whole cluster. Medium where
-    `resourceNames` narrow it: an operator that keeps its own webhook's certificate up to date
-    needs that, and yet may widen that webhook's rules to everything. A RoleBinding cannot give it:
-    these objects belong to no namespace. Does not apply to what Kubernetes itself gives its own
-    components. Passes when no binding gives it. Unknown when a role or bindings could not be
-    read.
+    `resourceNames` narrow it: an operator that keeps its own webhook's certificate up to date needs
+    that, and yet may widen that webhook's rules to everything. A RoleBinding cannot give it: these
+    objects belong to no namespace. Does not apply to what Kubernetes itself gives its own
+    components. Passes when no binding gives it, which manifests alone cannot show. Unknown when a
+    role or bindings could not be read.
 
     Fix: Name the configuration that an operator owns, and accept the operator with a reason:
 

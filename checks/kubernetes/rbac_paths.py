@@ -18,6 +18,7 @@ from auditor.registry import check
 from checks.kubernetes._accepted import accepted_subject
 from checks.kubernetes._pods import objects, some
 from checks.kubernetes._rbac import SHIPPED_FOR_PEOPLE, role_key, roles
+from checks.kubernetes._rbac_access import bindings_gap
 from checks.kubernetes._rbac_index import (
     is_builtin_subject,
     rbac_index,
@@ -61,9 +62,9 @@ def path_to_cluster_admin(subject: Resource, view: View) -> Iterator[Verdict]:
     mutating webhooks or policies. High instead of critical where the chain ends at the nodes or
     at others' writes. Steps that admission may refuse, such as a privileged pod that takes its
     node, and reading secrets whose type is not known do not count. An account counts if it
-    exists, if the subject may create it, or if accounts could not be read. Passes when no chain
-    is found. Does not apply to subjects that are cluster-admin (another check judges those) and
-    to parts of Kubernetes with no more than Kubernetes gives them. Subjects in `[rules]
+    exists, if the subject may create or impersonate it, or if accounts could not be read. Passes
+    when no chain is found. Does not apply to subjects that are cluster-admin (another check judges
+    those) and to parts of Kubernetes with no more than Kubernetes gives them. Subjects in `[rules]
     accepted_subjects` are waived. Unknown when roles, bindings, accounts or pods could not be
     read and no chain is found in the rest.
 
@@ -91,7 +92,7 @@ def path_to_cluster_admin(subject: Resource, view: View) -> Iterator[Verdict]:
     index = rbac_index(view)
     key = (subject.kind, subject.namespace, subject.name)
     if is_builtin_subject(key):
-        if not index.added(key):
+        if not index.added(key) and bindings_gap(view) is None:
             yield not_applicable("a part of Kubernetes, with what Kubernetes gives it")
             return
         path = added_path(view, key)
@@ -108,7 +109,9 @@ def path_to_cluster_admin(subject: Resource, view: View) -> Iterator[Verdict]:
         )
     elif index.unread(key):
         names = some(f"{item.kind}/{item.name}" for item in index.unread(key))
-        yield unknown(observed=f"the roles of {names} could not be read")
+        gap = gap_of(view, "clusterroles", "roles")
+        why = f": {gap.reason}: {gap.detail}" if gap else ""
+        yield unknown(observed=f"the roles of {names} could not be read{why}")
     else:
         yield passed()
 
@@ -150,5 +153,5 @@ def dangling_binding(binding: Resource, view: View) -> Iterator[Verdict]:
     elif only_partial(view, scope) and (key in SHIPPED_FOR_PEOPLE or name == "cluster-admin"):
         yield passed("roleRef", stands=True)
     else:
-        observed = f"{kind} {name} could not be read: {gap.detail}"
+        observed = f"{kind} {name} could not be read: {gap.reason}: {gap.detail}"
         yield unknown("roleRef", observed, "a role that exists")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from auditor.model import (
     ContainerKind,
@@ -13,10 +14,11 @@ from auditor.model import (
     View,
     failed,
     not_applicable,
+    passed,
 )
 from auditor.registry import check
 from checks.kubernetes._accepted import WORKLOAD_SETTINGS, accepted_workload
-from checks.kubernetes._pods import LONG_RUNNING, PASSED, mapping
+from checks.kubernetes._pods import LONG_RUNNING, PASSED, mapping, objects
 
 
 @check(
@@ -24,8 +26,8 @@ from checks.kubernetes._pods import LONG_RUNNING, PASSED, mapping
     title="Containers have requests and limits for CPU and memory",
     severity="medium",
     applies_to="kubernetes/workload",
+    needs=("limitranges",),
     settings=WORKLOAD_SETTINGS,
-    distinct=True,
     excuse=accepted_workload,
 )
 def resource_limits(workload: Resource, view: View) -> Iterator[Verdict]:
@@ -36,10 +38,13 @@ def resource_limits(workload: Resource, view: View) -> Iterator[Verdict]:
 
     Rule: Passes when requests and limits are set for both CPU and memory. A limit without a
     request counts for both, as the API fills it in; `resources` of the pod count for its
-    containers; a limit of 0 is none. Fails otherwise, once for each container, naming what is
-    missing. Ephemeral containers cannot have any and are not asked. What `[rules]
-    accepted_workloads` names is waived with its reason. Unknown when pods or workloads could not
-    be listed.
+    containers; a limit of 0 is none. What a LimitRange of the namespace gives counts: live pods
+    carry it, and to a template without pods, and to manifests that hold the LimitRange, it is
+    added as admission would. Fails otherwise, once for each container, naming what is missing; a
+    manifest is not excused by a LimitRange that it does not hold. Ephemeral containers cannot have
+    any and are not asked. What `[rules] accepted_workloads` names is waived with its reason.
+    Unknown when pods or workloads could not be listed, and for templates without pods when
+    LimitRanges could not and something is missing.
 
     Fix: Measure, then set:
 
@@ -54,31 +59,63 @@ def resource_limits(workload: Resource, view: View) -> Iterator[Verdict]:
     Source: the hardening guide's "Resource Limits"; NIST SP 800-190, 4.4.3.
     """
     of_pod = mapping(workload.spec.get("resources"))
+    # A live pod went through admission already.
+    admitted = workload.count > 0 and workload.source != "manifest"
+    given = _NOTHING if admitted else view.index(_defaults).get(workload.namespace, _NOTHING)
     for container in workload.containers():
         if container.kind is ContainerKind.EPHEMERAL:
             path = f"{container.path}.resources"
             yield not_applicable("an ephemeral container cannot have resources", path)
             continue
-        missing = _missing(mapping(container.body.get("resources")), of_pod)
+        missing = _missing(mapping(container.body.get("resources")), of_pod, given)
         if not missing:
-            yield PASSED
+            yield _PASSED
             continue
         yield failed(
             f"{container.path}.resources",
             f"missing: {', '.join(missing)}",
             "requests and limits of cpu and memory",
+            stands=admitted or workload.source == "manifest",
         )
 
 
+class _Given(NamedTuple):
+    """Of which kinds of resources LimitRanges give containers a limit, and a request."""
+
+    limits: frozenset[str] = frozenset()
+    requests: frozenset[str] = frozenset()
+
+
 _KINDS = ("cpu", "memory")
+_NOTHING = _Given()
+_PASSED = passed(stands=True)
 _ZERO = re.compile(r"0*(\.0*)?[A-Za-z]*")
 
 
-def _missing(own: Mapping[str, Json], of_pod: Mapping[str, Json]) -> list[str]:
+def _defaults(view: View) -> dict[str | None, _Given]:
+    """What the LimitRanges of each namespace give to containers that set nothing.
+
+    As the API server defaults a LimitRange itself: `max` is the default limit where none is given,
+    and a default limit or `min` the default request (SetDefaults_LimitRangeItem, core/v1).
+    """
+    found: dict[str | None, _Given] = {}
+    for item in view.of_kind("LimitRange"):
+        limits, requests = found.get(item.namespace, _NOTHING)
+        for entry in objects(item.spec.get("limits")):
+            if entry.get("type") == "Container":
+                limits |= _set(entry, "default") | _set(entry, "max")
+                requests |= _set(entry, "defaultRequest") | _set(entry, "min")
+        found[item.namespace] = _Given(limits, requests)
+    return found
+
+
+def _missing(own: Mapping[str, Json], of_pod: Mapping[str, Json], given: _Given) -> list[str]:
     limits = _set(own, "limits") | _set(of_pod, "limits") if of_pod else _set(own, "limits")
+    if given.limits:
+        limits |= given.limits - _named(own, "limits")
     if len(limits) == len(_KINDS):
         return []
-    requests = limits | _set(own, "requests") | _set(of_pod, "requests")
+    requests = limits | _set(own, "requests") | _set(of_pod, "requests") | given.requests
     return [
         *(f"requests.{kind}" for kind in _KINDS if kind not in requests),
         *(f"limits.{kind}" for kind in _KINDS if kind not in limits),
@@ -91,6 +128,11 @@ def _set(resources: Mapping[str, Json], key: str) -> set[str]:
     if not isinstance(quantities, dict):
         return set()
     return {kind for kind in _KINDS if _is_some(quantities.get(kind))}
+
+
+def _named(resources: Mapping[str, Json], key: str) -> set[str]:
+    """Which have a quantity at all: nothing is given to those, a zero included."""
+    return {*mapping(resources.get(key))}
 
 
 def _is_some(quantity: Json) -> bool:

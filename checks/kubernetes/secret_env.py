@@ -37,8 +37,10 @@ def secret_env(workload: Resource, view: View) -> Iterator[Verdict]:
     is waived with its reason. Unknown when pods or workloads could not be listed.
 
     Fix: Mount the Secret, and let the program read the file; many take a path in a variable whose
-    name ends in _FILE:
+    name ends in _FILE. The files are root's: a program that is not root reads them by its fsGroup:
 
+        securityContext:
+          fsGroup: 10001
         volumes:
           - name: credentials
             secret:

@@ -8,10 +8,11 @@ from typing import NamedTuple
 from auditor.model import Json, Resource, Verdict, View, failed, passed, review, unknown
 from auditor.registry import check
 from checks.kubernetes._pods import mapping, objects, some
-from checks.kubernetes._scopes import gap_of
+from checks.kubernetes._scopes import gap_of, namespace_labels, selects
 
 _SCOPES = (
     "pods",
+    "namespaces",
     "externalsecrets.external-secrets.io",
     "clusterexternalsecrets.external-secrets.io",
     "secretstores.external-secrets.io",
@@ -22,7 +23,9 @@ _SCOPES = (
     "sealedsecrets.bitnami.com",
     "mutatingwebhookconfigurations",
 )
-_CSI_DRIVER = "secrets-store.csi.k8s.io"
+_CSI_DRIVERS = frozenset({"secrets-store.csi.k8s.io", "secrets-store-gke.csi.k8s.io"})
+"""The Secrets Store CSI driver, and the one that the Secret Manager add-on of GKE brings."""
+
 _AGENT_INJECT = "vault.hashicorp.com/agent-inject"
 _EXPECTED = "a store outside the cluster from which workloads get their secrets"
 
@@ -59,17 +62,17 @@ def external_secret_store(cluster: Resource, view: View) -> Iterator[Verdict]:
 
     Rule: Passes when a store is in use: an ExternalSecret whose SecretStore is there (External
     Secrets), a pod that mounts a SecretProviderClass which is there (Secrets Store CSI driver), a
-    pod with the injected Vault agent, or a secret of the Vault Secrets Operator. One use is
-    enough: how many Secrets have another origin is not known, for Secrets are not read. Most of
-    these still copy the value into a Secret, so encryption of etcd stays necessary. Gives a
-    review when all that is in use is Sealed Secrets (the sealed form may lie in git, but the
-    controller writes plain Secrets, and its key is one of them) or External Secrets that read
-    another cluster's Secrets; and when nothing is in use, with what is installed: other products
-    exist, and a person may know of one. Fails when every use of a store that was found is broken:
-    the store or class that it names does not exist, the Vault agent was asked for and not
-    injected, or the store is the provider `fake`, which holds the values in its own manifest.
-    Unknown when pods or the objects of these products could not be listed and no use was found;
-    in manifests likewise.
+    pod with the injected Vault agent, or a secret of the Vault Secrets Operator. One use is enough:
+    how many Secrets have another origin is not known, for Secrets are not read. Most of these still
+    copy the value into a Secret, so encryption of etcd stays necessary. Gives a review when all
+    that is in use is Sealed Secrets (the sealed form may lie in git, but the controller writes
+    plain Secrets, and its key is one of them) or External Secrets that read another cluster's
+    Secrets or whose values a generator makes; and when nothing is in use, with what is installed:
+    other products exist, and a person may know of one. Fails when every use of a store that was
+    found is broken: the store or class that it names does not exist or is not for its namespace,
+    the Vault agent was asked for and not injected, or the store is the provider `fake`, which holds
+    the values in its own manifest. Unknown when pods or the objects of these products could not be
+    listed and no use was found; in manifests likewise.
 
     Fix: Keep the values in a store, and let workloads refer to them:
 
@@ -119,12 +122,12 @@ def _external_secrets(view: View) -> Iterator[_Use]:
     }
     for secret in view.of_kind("ExternalSecret"):
         user = f"ExternalSecret {secret.namespace}/{secret.name}"
-        yield _external(user, secret.namespace, secret.spec, stores)
+        yield _external(user, secret.namespace, secret.spec, stores, view)
     for secret in view.of_kind("ClusterExternalSecret"):
         spec = mapping(secret.spec.get("externalSecretSpec"))
-        # It makes secrets in namespaces that are not worked out here: their own stores count as
-        # there, and one of the whole cluster is looked up.
-        yield _external(f"ClusterExternalSecret {secret.name}", None, spec, stores)
+        # In which namespaces it makes secrets is not worked out here: a store of that name in any
+        # will do.
+        yield _external(f"ClusterExternalSecret {secret.name}", None, spec, stores, view)
 
 
 def _external(
@@ -132,6 +135,7 @@ def _external(
     namespace: str | None,
     spec: Mapping[str, Json],
     stores: Mapping[tuple[str, str | None, str], Resource],
+    view: View,
 ) -> _Use:
     """The best of the stores that one secret names: one that works is enough."""
     product = "External Secrets"
@@ -139,11 +143,15 @@ def _external(
     for reference in _references(spec):
         kind, name = str(reference.get("kind") or "SecretStore"), str(reference.get("name"))
         if kind == "SecretStore" and namespace is None:
-            uses.append(_Use(user, product))
-            continue
-        store = stores.get((kind, namespace if kind == "SecretStore" else None, name))
+            store = next((s for key, s in stores.items() if key[::2] == (kind, name)), None)
+        else:
+            store = stores.get((kind, namespace if kind == "SecretStore" else None, name))
         if store is None:
             uses.append(_Use(user, product, broken=f"there is no {kind} {name}"))
+            continue
+        if namespace is not None and not _is_open_to(store, namespace, view):
+            why = f"{kind} {name} is not for this namespace, by its conditions"
+            uses.append(_Use(user, product, broken=why))
             continue
         provider = [*mapping(store.spec.get("provider"))]
         if "fake" in provider:
@@ -154,8 +162,27 @@ def _external(
             uses.append(_Use(user, product, limited=why))
         else:
             uses.append(_Use(user, product))
+    uses.extend(_Use(user, product, limited=why) for why in _generated(spec))
     uses.sort(key=lambda use: (bool(use.broken), bool(use.limited)))
     return uses[0] if uses else _Use(user, product, broken="it names no store")
+
+
+def _is_open_to(store: Resource, namespace: str, view: View) -> bool:
+    """Whether one of the conditions of a ClusterSecretStore is true of a namespace, or it has none.
+
+    By names, by a selector or by regular expressions (External Secrets, ClusterSecretStore).
+    """
+    conditions = objects(store.spec.get("conditions"))
+    labels = next(
+        (namespace_labels(item) for item in view.of_kind("Namespace") if item.name == namespace),
+        {},
+    )
+    return not conditions or any(
+        namespace in (condition.get("namespaces") or ())
+        or bool(condition.get("namespaceRegexes"))
+        or ("namespaceSelector" in condition and selects(condition["namespaceSelector"], labels))
+        for condition in conditions
+    )
 
 
 def _references(spec: Mapping[str, Json]) -> Iterator[Mapping[str, Json]]:
@@ -168,12 +195,21 @@ def _references(spec: Mapping[str, Json]) -> Iterator[Mapping[str, Json]]:
                 yield reference
 
 
+def _generated(spec: Mapping[str, Json]) -> Iterator[str]:
+    """Why entries do not count that a generator makes: a password, a token of a registry."""
+    for field in ("data", "dataFrom"):
+        for entry in objects(spec.get(field)):
+            reference = mapping(mapping(entry.get("sourceRef")).get("generatorRef"))
+            if reference:
+                yield f"the generator {reference.get('kind')} makes the value, and no store has it"
+
+
 def _csi(view: View) -> Iterator[_Use]:
     """Pods that mount secrets through the Secrets Store CSI driver."""
     for workload in view.workloads:
         for volume in objects(workload.spec.get("volumes")):
             driver = mapping(volume.get("csi"))
-            if driver.get("driver") != _CSI_DRIVER:
+            if driver.get("driver") not in _CSI_DRIVERS:
                 continue
             name = str(mapping(driver.get("volumeAttributes")).get("secretProviderClass"))
             there = any(
@@ -193,7 +229,7 @@ def _vault_agent(view: View) -> Iterator[_Use]:
     )
     for workload in view.workloads:
         annotations = mapping(workload.metadata.get("annotations"))
-        if annotations.get(_AGENT_INJECT) != "true":
+        if str(annotations.get(_AGENT_INJECT)).lower() not in ("true", "t", "1"):
             continue
         names = {container.name for container in workload.containers()}
         injected = bool(names & {"vault-agent", "vault-agent-init"})
@@ -231,6 +267,6 @@ def _installed(view: View) -> Iterator[str]:
         definition.name.partition(".")[2] for definition in view.of_kind("CustomResourceDefinition")
     }
     names = [name for group, name in _GROUPS.items() if group in groups]
-    if any(driver.name == _CSI_DRIVER for driver in view.of_kind("CSIDriver")):
+    if any(driver.name in _CSI_DRIVERS for driver in view.of_kind("CSIDriver")):
         names.append("Secrets Store CSI driver")
     yield from dict.fromkeys(names)

@@ -29,6 +29,7 @@ from checks.kubernetes._rbac_index import (
     rbac_index,
     shown_subject,
 )
+from checks.kubernetes._rbac_shipped import AUTHENTICATED
 from checks.kubernetes._scopes import gap_of
 
 _BINDINGS = ("rolebindings", "clusterrolebindings")
@@ -49,12 +50,14 @@ def default_service_account(account: Resource, view: View) -> Iterator[Verdict]:
     reach every pod that forgot to say who it is, the intruder's first among them.
 
     Rule: Fails when `automountServiceAccountToken` is not false on the account, and when a binding
-    names the account. The first is of low severity where nothing runs as the account and
-    no binding names it. System namespaces are judged too: Kubernetes makes the account in each
-    namespace with the token on, and leaves it alone once it is off. Accounts of other names are
-    not asked. Passes when the token is off and no binding names it. Unknown when service
-    accounts or bindings could not be listed and nothing that was read decides it. Pods that run
-    as the account are judged by k8s-default-service-account-use.
+    names the account or a group of accounts that it is in (`system:serviceaccounts:NAMESPACE`,
+    `system:serviceaccounts`) and gives more than Kubernetes itself does. The first is of low
+    severity where nothing runs as the account and no binding gives it anything. System namespaces
+    are judged too: Kubernetes makes the account in each namespace with the token on, and leaves it
+    alone once it is off. Accounts of other names are not asked. Passes when the token is off and no
+    binding gives it anything. Unknown when service accounts or bindings could not be listed and
+    nothing that was read decides it. Pods that run as the account are judged by
+    k8s-default-service-account-use.
 
     Fix: Switch the token off, and give each workload an account of its own:
 
@@ -76,6 +79,14 @@ def default_service_account(account: Resource, view: View) -> Iterator[Verdict]:
         f"{shown_name(grant.binding)} to {grant.role.kind}/{grant.role.name}"
         for grant in index.direct(key)
     )
+    for group in natural_groups(key):
+        if group == AUTHENTICATED:
+            continue
+        for grant in index.direct(group):
+            if not index.is_shipped_grant(key, grant):
+                role_name = f"{grant.role.kind}/{grant.role.name}"
+                as_group = f"as {shown_subject(group)}"
+                bound[f"{shown_name(grant.binding)} to {role_name}, {as_group}"] = None
     for binding in (*index.unread(key), *index.dangling(key)):
         role = mapping(binding.body.get("roleRef"))
         bound[f"{shown_name(binding)} to {role.get('kind')}/{role.get('name')}"] = None
@@ -87,7 +98,7 @@ def default_service_account(account: Resource, view: View) -> Iterator[Verdict]:
         severity = Severity.LOW if idle else None
         yield failed(_AUTOMOUNT, shown(mounted), "false", severity=severity)
     if bound:
-        yield failed("bindings", f"bound by {some(bound)}", "no binding names it")
+        yield failed("bindings", f"bound by {some(bound)}", "no binding names it or its groups")
     else:
         yield passed("bindings")
 
@@ -186,7 +197,8 @@ def token_automount(workload: Resource, view: View) -> Iterator[Verdict]:
     elif account.granted:
         yield review(path, observed, "a token only where the application calls the API")
     elif (gap := gap_of(view, *_BINDINGS)) is not None:
-        why = f"{mount.why}; whether its account is granted anything was not read: {gap.detail}"
+        hidden = f"was not read: {gap.reason}: {gap.detail}"
+        why = f"{mount.why}; whether its account is granted anything {hidden}"
         yield unknown(path, why, "all bindings, or no token")
     else:
         yield failed(path, observed, "no token")
@@ -237,8 +249,8 @@ def _by_account(workload: Resource, view: View) -> _Mount:
     if account is None:
         gap = gap_of(view, "serviceaccounts", name=name)
         if gap is not None:
-            why = f"{_AUTOMOUNT} not set, and the account {name} could not be read: {gap.detail}"
-            return _Mount(None, why)
+            hidden = f"could not be read: {gap.reason}: {gap.detail}"
+            return _Mount(None, f"{_AUTOMOUNT} not set, and the account {name} {hidden}")
         return _Mount(True, f"{_AUTOMOUNT} not set, and there is no account {name}")
     value = account.body.get(_AUTOMOUNT)
     why = f"{_AUTOMOUNT} not set, and {shown(value)} on the account {name}"

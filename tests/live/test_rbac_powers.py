@@ -220,6 +220,27 @@ def test_a_token_secret_of_a_strong_account_by_create_and_get(cluster: Cluster) 
     )
 
 
+def test_patch_and_deletecollection_read_secrets_and_update_and_delete_do_not(
+    cluster: Cluster,
+) -> None:
+    path = f"/api/v1/namespaces/{SPACE}/secrets"
+    cluster.object(path, "Secret", "judge-read", data={"key": "dmFsdWU="})
+    held = {"key": "dmFsdWU="}
+    user = cluster.user(rule("patch deletecollection", "secrets"), namespace=SPACE)
+    actor = Actor(cluster.plane, user)
+    assert actor.ask("GET", f"{path}/judge-read")[0] == 403
+    assert actor.ask("PATCH", f"{path}/judge-read?dryRun=All", {})[1]["data"] == held
+    _, answer = actor.ask("DELETE", f"{path}?dryRun=All")
+    assert held in [item.get("data") for item in answer["items"]]
+
+    actor = Actor(cluster.plane, cluster.user(rule("update delete", "secrets"), namespace=SPACE))
+    body = {"metadata": {"name": "judge-read"}}
+    status, answer = actor.ask("PUT", f"{path}/judge-read?dryRun=All", body)
+    assert status == 200 and "data" not in answer
+    status, answer = actor.ask("DELETE", f"{path}/judge-read?dryRun=All")
+    assert status == 200 and "data" not in answer
+
+
 def test_a_pod_that_runs_as_a_strong_account(cluster: Cluster) -> None:
     user = cluster.user(rule("create", "pods"), namespace=SPACE)
     assert "create pods" in cluster.first(user)
@@ -262,6 +283,25 @@ def test_impersonating_an_account(cluster: Cluster) -> None:
     user = cluster.user(rule("impersonate", "serviceaccounts", "", "boss"), namespace=SPACE)
     assert cluster.first(user) == f"impersonate ServiceAccount:{SPACE}:boss"
     assert Actor(cluster.plane, user).ask("GET", path, Impersonate_User=BOSS)[0] == 200
+
+
+def test_impersonating_an_account_that_is_not_there(cluster: Cluster) -> None:
+    cluster.object(
+        f"/apis/{RBAC}/v1/clusterrolebindings",
+        "ClusterRoleBinding",
+        "judge-left-over",
+        roleRef={"apiGroup": RBAC, "kind": "ClusterRole", "name": "cluster-admin"},
+        subjects=[{"kind": "ServiceAccount", "namespace": SPACE, "name": "gone"}],
+    )
+    tokens = cluster.user(rule("create", "serviceaccounts/token", "", "gone"), namespace=SPACE)
+    assert cluster.path_of(tokens) is None
+
+    user = cluster.user(rule("impersonate", "serviceaccounts", "", "gone"), namespace=SPACE)
+    assert cluster.first(user) == f"impersonate ServiceAccount:{SPACE}:gone"
+    gone = f"system:serviceaccount:{SPACE}:gone"
+    cluster.plane.wait_until("its binding counts", lambda: cluster.is_admin(gone, []))
+    path = f"/apis/{RBAC}/v1/clusterroles"
+    assert Actor(cluster.plane, user).ask("GET", path, Impersonate_User=gone)[0] == 200
 
 
 def test_a_certificate_is_refused_for_system_masters_and_approved_for_others(

@@ -19,6 +19,7 @@ from checks.kubernetes._admission.decide import (
     judged,
     mechanism,
 )
+from checks.kubernetes._admission.dressed import Wardrobe
 from checks.kubernetes._admission.pod_security import (
     ENFORCE,
 )
@@ -112,7 +113,7 @@ def test_what_is_admitted_fails_whatever_else_is_undecided(
     with_policies(monkeypatch, {"initContainers": Outcome.UNDECIDED, EVERYTHING: Outcome.ADMITTED})
     verdict = next(iter(judged(PRIVILEGED.id, namespace, view)))
     assert verdict.status == "fail" and not verdict.stands
-    words = "not set; admitted: container with privileged true (also by policy 0)"
+    words = "not set; admitted: container with privileged true (also by policy 0: has containers)"
     assert verdict.observed == words
 
 
@@ -209,6 +210,83 @@ def test_a_refusal_of_any_pod_is_no_proof() -> None:
     assert decide(PRIVILEGED, namespace, view).outcome is Outcome.UNDECIDED
 
 
+def test_a_policy_that_a_dry_run_came_past_is_for_a_person(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may spare the user who asked; a label is lost to what only the server knows."""
+    namespace, view = view_of(probes=probe(ADMITTED_ROW, REFUSED_ROW))
+    with_policies(monkeypatch, {'"privileged": true': Outcome.REFUSED})
+    ruling = decide(PRIVILEGED, namespace, view)
+    assert ruling.outcome is Outcome.UNDECIDED and ruling.stands
+    assert ruling.observed.startswith('not set; asked with a dry run; policy 0: has "privileged"')
+    assert "may spare the user who asked" in ruling.observed
+    assert "AdmissionConfiguration" not in ruling.observed
+
+
+def dressed_view(
+    probes: Any = (), namespaces: tuple[str, ...] = ("shop",)
+) -> tuple[Resource, View]:
+    """A namespace with pods there and elsewhere, each with a label and an image."""
+    pods = []
+    for place in namespaces:
+        for name in ("b", "a"):
+            spec = {"containers": [{"name": name, "image": f"registry.example.com/{name}:1"}]}
+            metadata = {"name": name, "labels": {"team": f"{place}-{name}"}}
+            body = {"spec": spec, "metadata": metadata}
+            pods.append(Resource("kubernetes", TARGET, "Pod", place, name, body, spec_path="spec"))
+    return view_of(probes=probes, more=pods)
+
+
+def wants(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy that refuses every pod in which a word is missing, and no other."""
+
+    def answers(pod: Pod, namespace: Resource, view: View) -> Iterator[Answer]:
+        refused = word not in json.dumps(pod)
+        yield Answer(Outcome.REFUSED if refused else Outcome.ADMITTED, "policy", "")
+
+    monkeypatch.setattr(deciding, "MECHANISMS", (Asked(answers),))
+
+
+@pytest.mark.parametrize(
+    ("word", "found"),
+    [
+        ('"team": "shop-a"', "read for pods with the labels of Pod shop/a;"),
+        ('"team": "attic-a"', "read for pods with the labels of Pod attic/a;"),
+        ("registry.example.com", "read for pods with the labels and registry of Pod shop/a;"),
+        ("registry.example.com/b:1", "read for pods with the labels and image of Pod shop/b;"),
+        ("pause", "not set; admitted"),
+    ],
+)
+def test_the_pods_wear_what_is_seen_there(
+    word: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    namespace, view = dressed_view(namespaces=("attic", "shop"))
+    wants(word, monkeypatch)
+    ruling = decide(PRIVILEGED, namespace, view)
+    assert ruling.outcome is Outcome.ADMITTED and not ruling.stands
+    assert found in ruling.observed
+
+
+def test_what_the_platform_wears_is_for_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    namespace, view = dressed_view(namespaces=("kube-system",))
+    wants('"team": "kube-system-a"', monkeypatch)
+    assert decide(PRIVILEGED, namespace, view).outcome is Outcome.UNDECIDED
+
+
+def test_a_bare_dry_run_tells_nothing_where_pods_must_be_dressed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    denied = {"outcome": "refused", "by": "policy", "message": "no team"}
+    namespace, view = dressed_view(probes=probe(denied, denied, compliant=denied))
+    wants('"team": "shop-a"', monkeypatch)
+    ruling = decide(PRIVILEGED, namespace, view)
+    assert ruling.outcome is Outcome.ADMITTED and not ruling.stands
+    assert "asked with a dry run" not in ruling.observed
+    assert "a dry run could not tell: policy: refuses a pod that breaks no rule as well" in (
+        ruling.observed
+    )
+
+
 def test_a_probe_of_another_rule_says_nothing() -> None:
     namespace, view = view_of(probes=probe(REFUSED_ROW, REFUSED_ROW))
     ruling = decide(BY_ID["k8s-host-pid"], namespace, view)
@@ -237,4 +315,17 @@ def test_namespaces_with_one_level_share_the_work(monkeypatch: pytest.MonkeyPatc
     for namespace in view.of_kind("Namespace"):
         for rule in VIOLATIONS:
             assert isinstance(decide(rule, namespace, view).outcome, Outcome)
-    assert len(calls) == 49 + 1  # and the pod that is in order
+    assert len(calls) == 53 + 1  # and the pod that is in order
+
+
+def test_namespaces_share_what_their_pods_wear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pods made for each of many namespaces would take seconds, and hundreds of megabytes."""
+    places = tuple(f"team-{number}" for number in range(50))
+    _, view = dressed_view(namespaces=places)
+    wants('"team": ', monkeypatch)
+    for place in places:
+        metadata = {"name": place, "labels": {}}
+        namespace = Resource("kubernetes", TARGET, "Namespace", None, place, {"metadata": metadata})
+        for rule in VIOLATIONS:
+            assert decide(rule, namespace, view).outcome is Outcome.ADMITTED
+    assert len(view.index(Wardrobe).made) == 53 + 1  # and the pod that is in order

@@ -248,6 +248,16 @@ RANGE = {"rule": "MustRunAs", "ranges": [{"min": 1, "max": 65535}]}
             REFUSED,
         ),
         ("K8sPSPHostProcess", None, pod(), ADMITTED),
+        # What these ask for a pod can have, privileged or not.
+        ("K8sAllowedRepos", {"repos": ["registry.example.com/"]}, PRIVILEGED, ADMITTED),
+        ("K8sContainerLimits", {"cpu": "1m", "memory": "1Mi"}, PRIVILEGED, ADMITTED),
+        ("K8sContainerRequests", {"cpu": "1m"}, PRIVILEGED, ADMITTED),
+        ("K8sDisallowedTags", {"tags": ["latest"]}, PRIVILEGED, ADMITTED),
+        ("K8sImageDigests", None, PRIVILEGED, ADMITTED),
+        ("K8sRequiredAnnotations", {"annotations": [{"key": "owner"}]}, PRIVILEGED, ADMITTED),
+        ("K8sRequiredLabels", {"labels": [{"key": "owner"}]}, PRIVILEGED, ADMITTED),
+        ("K8sRequiredProbes", {"probes": ["readinessProbe"]}, PRIVILEGED, ADMITTED),
+        ("K8sRequiredResources", {"limits": ["cpu"]}, PRIVILEGED, ADMITTED),
     ],
 )
 def test_the_librarys_rules(kind: str, parameters: Any, of: Any, expected: Outcome) -> None:

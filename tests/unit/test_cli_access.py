@@ -242,6 +242,19 @@ def test_a_narrow_terminal_shows_the_same(
         assert part in out
 
 
+def test_a_narrow_terminal_breaks_no_binding_in_two(
+    run, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = run("who-can", "create", "pods", "--snapshot", saved).out.splitlines()
+    assert "    by ClusterRoleBinding/everywhere: ClusterRole/pods rules[0]" in lines
+
+
+@pytest.mark.parametrize("verb", ["*", "impersonate", "impersonate:user-info", "associate-node"])
+def test_any_word_of_a_role_is_a_verb(run, saved: Path, verb: str) -> None:
+    assert run("who-can", verb, "pods", "--snapshot", saved).code == 0
+
+
 def test_manifests_give_an_answer_that_says_it_is_incomplete(run, tmp_path: Path) -> None:
     import yaml
 
@@ -260,6 +273,11 @@ def test_manifests_give_an_answer_that_says_it_is_incomplete(run, tmp_path: Path
         (("can", "user:alice", "get"), "a verb needs a resource"),
         (("who-can", "get", "gadgets"), "'gadgets' is no resource of Kubernetes itself"),
         (("who-can", "get", "pods", "--format", "xml"), "there is no format 'xml'"),
+        (("who-can", "GET", "pods"), "'GET' is no verb; write one in lower case"),
+        (("can", "user:alice", "get,list", "pods"), "'get,list' is no verb"),
+        (("can", "user:alice", "", "pods"), "'' is no verb"),
+        (("who-can", "get", "pods/"), "'pods/' names no subresource"),
+        (("who-can", "get", "/metrics", "one"), "the path '/metrics' has no objects"),
         (("who-can", "get", "pods", "--kube-context", "other"), "holds no cluster"),
     ],
 )
@@ -315,6 +333,14 @@ def test_what_is_no_subject_is_refused(text: str) -> None:
             Named("certificates.k8s.io", "certificatesigningrequests", "approval", "", False),
         ),
         ("endpoints", Named("", "endpoints", "", "", True)),
+        ("deployments.v1.apps/scale", Named("apps", "deployments", "scale", "", True)),
+        ("pods.v1.", Named("", "pods", "", "", True)),
+        ("widgets.v1beta1.example.com", Named("example.com", "widgets", "", "", True)),
+        ("roles.rbac", Named("rbac.authorization.k8s.io", "roles", "", "", True)),
+        (
+            "userextras/example.com/role",
+            Named("authentication.k8s.io", "userextras", "example.com/role", "", False),
+        ),
         ("widgets", Named("example.com", "widgets", "", "", True)),
         ("gadgets.example.com", Named("example.com", "gadgets", "", "", True)),
         ("*", Named("*", "*", "", "", True)),

@@ -284,6 +284,16 @@ def statuses(folder: Path) -> dict[str, set[Status]]:
 # What decides these stands elsewhere: who else is bound, what runs beside, which policies of
 # network plugins or admission controllers there are.
 ONLY_THE_CLUSTER_KNOWS = {
+    # Who else binds the subjects that the manifests bind.
+    "k8s-admission-configuration-access",
+    "k8s-cluster-admin-binding",
+    "k8s-csr-approval-access",
+    "k8s-escalation-access",
+    "k8s-node-proxy-access",
+    "k8s-persistent-volume-creation",
+    "k8s-pod-creation-access",
+    "k8s-secret-access",
+    "k8s-token-creation-access",
     "k8s-cni-network-policy",
     "k8s-default-deny-egress",
     "k8s-default-deny-ingress",

@@ -132,8 +132,10 @@ def test_flags_are_read_in_both_forms() -> None:
     ):
         assert agent_with(*args, container="cilium-agent").enforces is enforces, args
     for args, enforces in (
-        (("--enable-network-policy=true",), Enforces.YES),
-        (("--enable-network-policy", "--enable-ipv6=false"), Enforces.YES),
+        # Whether its controller is on stands in a ConfigMap, which is not here.
+        (("--enable-network-policy=true",), Enforces.UNCLEAR),
+        (("--enable-network-policy", "--enable-ipv6=false"), Enforces.UNCLEAR),
+        (("--enable-network-policy=false",), Enforces.NO),
         ((), Enforces.NO),
     ):
         assert agent_with(*args, container="aws-eks-nodeagent").enforces is enforces, args

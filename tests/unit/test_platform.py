@@ -42,6 +42,15 @@ def test_nothing_is_excused_from_reaching_the_engine_or_from_secrets_in_the_envi
     assert "k8s-read-only-root-filesystem" not in excused
 
 
+@pytest.mark.parametrize("name", ["anetd", "azure-ip-masq-agent"])
+def test_what_clouds_call_the_same_component_is_excused_as_well(name: str) -> None:
+    item = workload("DaemonSet", name, owner={"name": name})
+
+    assert platform_reason("k8s-host-network", item)
+    assert platform_reason("k8s-net-raw", item)
+    assert platform_reason("k8s-read-only-root-filesystem", item) is None
+
+
 @pytest.mark.parametrize("name", ["coredns", "metrics-server", "konnectivity-agent"])
 def test_a_component_that_needs_nothing_is_not_excused(name: str) -> None:
     for kind in ("DaemonSet", "Deployment", "Pod"):

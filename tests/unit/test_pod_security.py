@@ -56,7 +56,7 @@ def test_every_variant_breaks_the_latest_restricted_level(rule: Any) -> None:
 
 def test_variants_are_told_apart_by_their_words() -> None:
     names = [variant for rule in VIOLATIONS for variant in rule.variants]
-    assert len(names) == len(set(names)) == 49
+    assert len(names) == len(set(names)) == 53
 
 
 def test_every_variant_is_a_pod_of_its_own() -> None:
@@ -241,7 +241,7 @@ def test_the_minor_version_of_a_server(version: str, minor: int | None) -> None:
 
 
 def test_a_server_older_than_the_plugin_enforces_no_label() -> None:
-    namespace, view = view_of(RESTRICTED, version="v1.22.17")
+    namespace, view = view_of(RESTRICTED, version="v1.22.17", servers=[[]])
     ruling = decide(BY_ID["k8s-host-pid"], namespace, view)
     assert ruling.outcome is Outcome.ADMITTED
     assert "which a server before 1.23 (v1.22.17) does not enforce" in ruling.observed
@@ -249,6 +249,49 @@ def test_a_server_older_than_the_plugin_enforces_no_label() -> None:
     assert verdict.status == "fail"
     namespace, view = view_of(RESTRICTED, version="v1.23.0")
     assert decide(BY_ID["k8s-host-pid"], namespace, view).outcome is Outcome.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("version", "servers", "outcome"),
+    [
+        ("v1.24.17", [], Outcome.UNDECIDED),  # a cloud's: its flags are not seen
+        ("v1.25.0", [], Outcome.ADMITTED),
+        ("v1.24.17", [["--enable-admission-plugins=NodeRestriction"]], Outcome.ADMITTED),
+        ("v1.24.17", [["--enable-admission-plugins", "A,PodSecurityPolicy"]], Outcome.UNDECIDED),
+        ("v1.24.17", [["--enable-admission-plugins=PodSecurityPolicy"], []], Outcome.ADMITTED),
+        ("v1.25.0", [["--enable-admission-plugins=PodSecurityPolicy"]], Outcome.ADMITTED),
+        ("", [], Outcome.ADMITTED),  # manifests: what is not seen is a gap of theirs
+    ],
+)
+def test_old_servers_may_have_policies_that_are_not_read(
+    version: str, servers: list[list[str]], outcome: Outcome
+) -> None:
+    namespace, view = view_of(version=version, servers=servers)
+    ruling = decide(BY_ID["k8s-host-pid"], namespace, view)
+    assert ruling.outcome is outcome
+    assert ("PodSecurityPolicies (" in ruling.observed) == (outcome is Outcome.UNDECIDED)
+
+
+@pytest.mark.parametrize(
+    ("flags", "outcome"),
+    [
+        (["--disable-admission-plugins=PodSecurity"], Outcome.ADMITTED),
+        (["--disable-admission-plugins", "A, PodSecurity"], Outcome.ADMITTED),
+        (["--feature-gates=A=true,PodSecurity=false"], Outcome.ADMITTED),
+        (["--disable-admission-plugins=PodSecurityX"], Outcome.REFUSED),
+        (["--feature-gates=PodSecurity=true"], Outcome.REFUSED),
+        ([], Outcome.REFUSED),
+    ],
+)
+def test_a_label_counts_only_if_each_server_has_the_plugin(
+    flags: list[str], outcome: Outcome
+) -> None:
+    """One server of several is enough: a client asks until that one answers."""
+    for servers in ([flags], [[], flags]):
+        namespace, view = view_of(RESTRICTED, servers=servers)
+        ruling = decide(BY_ID["k8s-host-pid"], namespace, view)
+        assert ruling.outcome is outcome
+        assert ("does not enforce (--" in ruling.observed) == (outcome is Outcome.ADMITTED)
 
 
 def test_a_server_refuses_only_by_the_rules_it_has() -> None:

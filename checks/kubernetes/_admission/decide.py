@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from typing import NamedTuple
 
 from auditor.model import (
-    Json,
     Resource,
     Verdict,
     View,
@@ -24,20 +24,29 @@ from checks.kubernetes._admission import (
     gatekeeper,
     kyverno,
     pod_security,
+    unread,
     validating_policy,
     webhooks,
 )
 from checks.kubernetes._admission.answers import Answer, Mechanism, Outcome, Pod
+from checks.kubernetes._admission.dressed import Dress, Wardrobe, dresses
 from checks.kubernetes._admission.pod_security import (
     BASELINE,
     ENFORCE,
-    ON_BY_DEFAULT,
     RESTRICTED,
     broken,
     enforced,
 )
+from checks.kubernetes._admission.probed import (
+    ALSO_COMPLIANT,
+    ANYBODY,
+    Probed,
+    Said,
+    disagreement,
+    probed,
+)
 from checks.kubernetes._admission.violations import BY_ID, COMPLIANT, VIOLATIONS, Violation
-from checks.kubernetes._pods import mapping, objects, some
+from checks.kubernetes._pods import mapping, some
 from checks.kubernetes._scopes import gap_of, is_system, labels_of
 
 NEEDS: Sequence[str] = (
@@ -76,17 +85,9 @@ MECHANISMS: Sequence[Asked] = (
     Asked(kyverno.answers, ("policyexceptions.kyverno.io", "policyexceptions.policies.kyverno.io")),
     Asked(gatekeeper.answers, ("configs.config.gatekeeper.sh",)),
     Asked(webhooks.answers),
+    Asked(unread.answers),
 )
 """In the order of asking: the first refusal ends it."""
-
-
-class Said(NamedTuple):
-    """What became of one variant, and by whose word."""
-
-    variant: str
-    outcome: Outcome
-    answers: tuple[Answer, ...]
-    stands: bool
 
 
 class Ruling(NamedTuple):
@@ -101,8 +102,6 @@ class Ruling(NamedTuple):
     asked: bool = False
 
 
-_ALSO_COMPLIANT = "refuses a pod that breaks no rule as well"
-
 # --- reading ----------------------------------------------------------------------------------
 
 
@@ -111,29 +110,63 @@ class _Blind:
 
     def __init__(self, view: View) -> None:
         self.view = view
-        self.found: dict[tuple[Mechanism, str], frozenset[str]] = {}
+        self.found: dict[tuple[Mechanism, str, Dress | None], frozenset[str]] = {}
 
-    def names(self, mechanism: Mechanism, namespace: Resource) -> frozenset[str]:
+    def names(
+        self, mechanism: Mechanism, namespace: Resource, dress: Dress | None = None
+    ) -> frozenset[str]:
         """Those of one mechanism in one namespace, as their answers name them."""
-        key = (mechanism, namespace.name)
+        key = (mechanism, namespace.name, dress)
         if key not in self.found:
+            pod = self.view.index(Wardrobe).wear(COMPLIANT, dress)
             self.found[key] = frozenset(
                 answer.by
-                for answer in mechanism(COMPLIANT, namespace, self.view)
+                for answer in mechanism(pod, namespace, self.view)
                 if answer.outcome is Outcome.REFUSED
             )
         return self.found[key]
 
 
-def read(variant: str, pod: Pod, namespace: Resource, view: View) -> Said:
+_MOST_PROVED = 3
+
+
+class _Dressing:
+    """What the pods must wear in each namespace, so that the one that is in order comes in."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.chosen: dict[str, Dress | None] = {}
+        self.proved: list[Dress] = []
+
+    def of(self, namespace: Resource) -> Dress | None:
+        """None where the bare pod is refused by nobody, and where nothing that is there helps."""
+        if namespace.name not in self.chosen:
+            dress = None
+            if not self._comes_in(namespace, None):
+                # What serves in another namespace comes first: its pods are made already.
+                found = chain(self.proved[:_MOST_PROVED], dresses(namespace, self.view))
+                dress = next((item for item in found if self._comes_in(namespace, item)), None)
+                if dress is not None and dress not in self.proved:
+                    self.proved.append(dress)
+            self.chosen[namespace.name] = dress
+        return self.chosen[namespace.name]
+
+    def _comes_in(self, namespace: Resource, dress: Dress | None) -> bool:
+        blind = self.view.index(_Blind)
+        return not any(blind.names(asked.mechanism, namespace, dress) for asked in MECHANISMS)
+
+
+def read(variant: str, bare: Pod, namespace: Resource, view: View) -> Said:
     """Ask every mechanism about a pod, up to the first refusal that is one of this pod."""
+    dress = view.index(_Dressing).of(namespace)
+    pod = view.index(Wardrobe).wear(bare, dress)
     answers: list[Answer] = []
     for asked in MECHANISMS:
         for answer in asked.mechanism(pod, namespace, view):
             if answer.outcome is not Outcome.REFUSED:
                 answers.append(answer)
-            elif answer.by in view.index(_Blind).names(asked.mechanism, namespace):
-                why = f"{_ALSO_COMPLIANT}: {answer.why}"
+            elif answer.by in view.index(_Blind).names(asked.mechanism, namespace, dress):
+                why = f"{ALSO_COMPLIANT}: {answer.why}"
                 answers.append(Answer(Outcome.UNDECIDED, answer.by, why))
             else:
                 return Said(variant, Outcome.REFUSED, (answer,), asked.final(view))
@@ -143,71 +176,30 @@ def read(variant: str, pod: Pod, namespace: Resource, view: View) -> Said:
     return Said(variant, Outcome.ADMITTED, tuple(answers), False)
 
 
-# --- probing ----------------------------------------------------------------------------------
-
-PROBE = "AdmissionProbe"
-_ANYBODY = ("", "admission")
-"""How a dry run names a refuser that the API server's words do not tell."""
+# --- together ---------------------------------------------------------------------------------
 
 
-class Probed(NamedTuple):
-    """What a dry run said of the variants that it could tell something of, and what kept it from
-    telling more, if anything.
+class _Settled(NamedTuple):
+    """The answers that count, by variant; whether the API server gave one of them, and what kept
+    it from giving the others.
     """
 
     said: Mapping[str, Said]
-    silence: str = ""
-
-
-def probed(violation: Violation, namespace: Resource, view: View) -> Probed:
-    """What the API server said of the pods of a rule, where it was asked (`--probe-admission`)."""
-    for resource in view.in_namespace(PROBE, namespace.name):
-        if resource.name == violation.id:
-            return _results(resource.body)
-    return Probed({})
-
-
-def _results(body: Mapping[str, Json]) -> Probed:
-    compliant = mapping(body.get("compliant"))
-    blind = _refuser(compliant) if compliant.get("outcome") == Outcome.REFUSED else None
-    found: dict[str, Said] = {}
-    silence = ""
-    for result in objects(body.get("results")):
-        variant, message = str(result.get("variant")), str(result.get("message") or "")
-        by = str(result.get("by") or "")
-        if result.get("outcome") == Outcome.ADMITTED:
-            answer = Answer(Outcome.ADMITTED, by, message)
-        elif result.get("outcome") != Outcome.REFUSED:
-            silence = silence or message
-            continue
-        elif blind is not None and _refuser(result) == blind:
-            answer = Answer(Outcome.UNDECIDED, by, f"{_ALSO_COMPLIANT}: {message}")
-        else:
-            answer = Answer(Outcome.REFUSED, by, message)
-        found[variant] = Said(variant, answer.outcome, (answer,), True)
-    return Probed(found, silence)
-
-
-def _refuser(result: Mapping[str, Json]) -> str:
-    """Who refused, as far as the API server's words tell; else those words."""
-    by = str(result.get("by") or "")
-    return str(result.get("message")) if by in _ANYBODY else by
-
-
-# --- together ---------------------------------------------------------------------------------
+    asked: bool
+    silence: str
 
 
 def decide(violation: Violation, namespace: Resource, view: View) -> Ruling:
     """Say what a namespace does with the pods that break a rule."""
-    reading = {
-        variant: read(variant, pod, namespace, view) for variant, pod in violation.variants.items()
-    }
-    probe = probed(violation, namespace, view)
-    final = [_final(said, probe) for said in reading.values()]
-    pairs = [
-        (said, probe.said[variant]) for variant, said in reading.items() if variant in probe.said
-    ]
-    where, differs = _how(namespace, view, probe), _disagreement(pairs)
+    reading, probe = _reading(violation, namespace, view), probed(violation, namespace, view)
+    settled = _settle(reading, probe, namespace, view)
+    final = list(settled.said.values())
+    differs = disagreement(
+        (said, probe.said[variant])
+        for variant, said in reading.items()
+        if variant in probe.said and not _contradicts(said, probe.said[variant])
+    )
+    where = _how(settled.asked, settled.silence, namespace, view)
     admitted = [said for said in final if said.outcome is Outcome.ADMITTED]
     undecided = [said for said in final if said.outcome is Outcome.UNDECIDED]
     if admitted:
@@ -218,25 +210,77 @@ def decide(violation: Violation, namespace: Resource, view: View) -> Ruling:
         return Ruling(Outcome.UNDECIDED, observed, True)
     stands = all(said.stands for said in final)
     observed = f"{where}; refused by {_words(final)}{differs}"
-    return Ruling(Outcome.REFUSED, observed, stands, bool(probe.said))
+    return Ruling(Outcome.REFUSED, observed, stands, settled.asked)
 
 
-def _final(reading: Said, probe: Probed) -> Said:
-    """The answer that counts: the API server's own, where it tells something of the variant."""
-    asked = probe.said.get(reading.variant)
-    if asked is None:
-        return reading
-    hidden = asked.outcome is Outcome.UNDECIDED and reading.outcome is Outcome.REFUSED
-    return reading if hidden else asked
+def _reading(violation: Violation, namespace: Resource, view: View) -> Mapping[str, Said]:
+    return {
+        variant: read(variant, pod, namespace, view) for variant, pod in violation.variants.items()
+    }
 
 
-def _how(namespace: Resource, view: View, probe: Probed) -> str:
-    """The namespace's level in words, and whether the API server was asked itself."""
+def _settle(
+    reading: Mapping[str, Said], probe: Probed, namespace: Resource, view: View
+) -> _Settled:
+    """Take the API server's own answer where it tells something of a variant, else the reading.
+
+    A dry run sends bare pods. Where they are refused whatever they ask for, the reading tells more
+    if it refuses them for what they ask, or knows what to dress them in.
+    """
+    dress = view.index(_Dressing).of(namespace)
+    final: dict[str, Said] = {}
+    asked, silence = False, probe.silence
+    for variant, by_reading in reading.items():
+        by_asking = probe.said.get(variant)
+        if by_asking is None:
+            final[variant] = by_reading
+        elif _contradicts(by_reading, by_asking):
+            final[variant] = _contradicted(by_reading)
+            asked = True
+        elif by_asking.outcome is Outcome.UNDECIDED and (
+            dress is not None or by_reading.outcome is Outcome.REFUSED
+        ):
+            final[variant] = by_reading
+            silence = silence or _words([by_asking])
+        else:
+            final[variant] = by_asking
+            asked = True
+    return _Settled(final, asked, silence)
+
+
+def _contradicts(by_reading: Said, by_asking: Said) -> bool:
+    """Whether the API server admitted a pod that a policy, by what it says, refuses.
+
+    Labels are another matter: what they lose to stands outside of the API, and the server knows.
+    """
+    refused = by_reading.outcome is Outcome.REFUSED and by_asking.outcome is Outcome.ADMITTED
+    return refused and by_reading.answers[0].by != pod_security.BY
+
+
+def _contradicted(by_reading: Said) -> Said:
+    said = by_reading.answers[0]
+    why = (
+        f"{said.why}; and yet a dry run was admitted: the policy may spare the user who asked,"
+        " another one may mend the pod, or it is not in force"
+    )
+    return Said(
+        by_reading.variant,
+        Outcome.UNDECIDED,
+        (Answer(Outcome.UNDECIDED, said.by, why),),
+        stands=True,
+    )
+
+
+def _how(asked: bool, silence: str, namespace: Resource, view: View) -> str:
+    """The namespace's level in words, and how the answers were come by."""
     where = label_words(namespace, view)
-    if probe.said:
+    if asked:
         where += "; asked with a dry run"
-    if probe.silence:
-        where += f"; a dry run could not tell: {probe.silence}"
+    if silence:
+        where += f"; a dry run could not tell: {silence}"
+    dress = view.index(_Dressing).of(namespace)
+    if dress is not None and (silence or not asked):
+        where += f"; read for pods with {dress.words}"
     return where
 
 
@@ -250,43 +294,26 @@ def _words(said: Sequence[Said]) -> str:
     return some(found)
 
 
+_THROUGH = "lets it through"
+"""How a mechanism says that it has nothing to add to the pod's being admitted."""
+
+
 def _let(admitted: Sequence[Said]) -> str:
     """Who was asked and let the pods through, the labels aside, which stand before."""
     found = dict.fromkeys(
-        answer.by for said in admitted for answer in said.answers if answer.by != pod_security.BY
+        answer.by if answer.why in ("", _THROUGH) else f"{answer.by}: {answer.why}"
+        for said in admitted
+        for answer in said.answers
+        if answer.by not in (pod_security.BY, *ANYBODY)
     )
-    named = [by for by in found if by not in _ANYBODY]
-    return f" (also by {some(named)})" if named else ""
-
-
-def _disagreement(pairs: Sequence[tuple[Said, Said]]) -> str:
-    """A sentence where the objects say otherwise than the API server, and why that may be."""
-    differing = {
-        (by_reading.outcome, by_asking.outcome)
-        for by_reading, by_asking in pairs
-        if {by_reading.outcome, by_asking.outcome} == {Outcome.ADMITTED, Outcome.REFUSED}
-    }
-    if (Outcome.REFUSED, Outcome.ADMITTED) in differing:
-        return (
-            "; the objects say that it would be refused: an exemption in the API server's"
-            " AdmissionConfiguration, a plugin that is switched off, or a mutation that mends"
-            " the pod may be why"
-        )
-    if differing:
-        return (
-            "; the objects say that it would be admitted: a default in the API server's"
-            " AdmissionConfiguration, or a webhook, may be why"
-        )
-    return ""
+    return f" (also by {some(found)})" if found else ""
 
 
 def label_words(namespace: Resource, view: View) -> str:
     """The level that the namespace's labels enforce, and whether the server can enforce it."""
     words = enforced(labels_of(namespace)).words
-    if words != "not set" and not pod_security.is_there(view):
-        version = view.target.facts.get("version")
-        return f"{words}, which a server before 1.{ON_BY_DEFAULT} ({version}) does not enforce"
-    return words
+    missing = pod_security.missing(view) if words != "not set" else ""
+    return f"{words}, {missing}" if missing else words
 
 
 # --- verdicts ---------------------------------------------------------------------------------
@@ -345,21 +372,24 @@ def mechanism(namespace: Resource, view: View) -> Iterator[Verdict]:
 
 
 def _any_refusal(namespace: Resource, view: View) -> Ruling:
-    probes = [probed(violation, namespace, view) for violation in VIOLATIONS]
-    asked = {variant: said for probe in probes for variant, said in probe.said.items()}
-    where = _how(
-        namespace, view, Probed(asked, next((item.silence for item in probes if item.silence), ""))
-    )
+    asked, silence = False, ""
     undecided: list[Said] = []
+    pairs: list[tuple[Said, Said]] = []
     for violation in VIOLATIONS:
-        for variant, pod in violation.variants.items():
-            said = _final(read(variant, pod, namespace, view), Probed(asked))
+        reading, probe = _reading(violation, namespace, view), probed(violation, namespace, view)
+        settled = _settle(reading, probe, namespace, view)
+        asked, silence = asked or settled.asked, silence or settled.silence
+        for said in settled.said.values():
             if said.outcome is Outcome.REFUSED:
-                observed = f"{where}; {variant}: refused by {_words([said])}"
-                return Ruling(Outcome.REFUSED, observed, said.stands, bool(asked))
+                where = _how(asked, silence, namespace, view)
+                observed = f"{where}; {said.variant}: refused by {_words([said])}"
+                return Ruling(Outcome.REFUSED, observed, said.stands, asked)
             if said.outcome is Outcome.UNDECIDED:
                 undecided.append(said)
+        pairs += [(said, probe.said[name]) for name, said in reading.items() if name in probe.said]
+    where = _how(asked, silence, namespace, view)
     if undecided:
         return Ruling(Outcome.UNDECIDED, f"{where}; {_words(undecided)}", True)
-    observed = f"{where}; nothing refuses a pod that breaks a rule of pod security"
-    return Ruling(Outcome.ADMITTED, observed, bool(asked))
+    nothing = "nothing refuses a pod that breaks a rule of pod security"
+    observed = f"{where}; {nothing}{disagreement(pairs)}"
+    return Ruling(Outcome.ADMITTED, observed, asked)

@@ -1,9 +1,9 @@
 """What the pod security templates of Gatekeeper's library refuse, by their kind.
 
 Each rule says in words what it refuses of a pod, or nothing. They follow the Rego of
-open-policy-agent/gatekeeper-library (`src/pod-security-policy`), versions 1.0.0 and later, which
-are those that carry their title and version as annotations. Parameters of another shape than the
-templates' schemas allow raise `MalformedError`.
+open-policy-agent/gatekeeper-library (`src/pod-security-policy`, `src/general`), versions 1.0.0 and
+later, which are those that carry their title and version as annotations. Parameters of another
+shape than the templates' schemas allow raise `MalformedError`.
 """
 
 from __future__ import annotations
@@ -281,6 +281,13 @@ def _number(parameters: Parameters, key: str) -> int | None:
     return value
 
 
+def _elsewhere(pod: Mapping[str, Json], parameters: Parameters) -> str:
+    """Nothing: the template asks for labels, images, resources or probes, which a pod can have
+    whatever rule of pod security it breaks.
+    """
+    return ""
+
+
 LIBRARY: Mapping[str, Known] = {
     "K8sPSPAllowPrivilegeEscalationContainer": Known(
         "Allow Privilege Escalation in Container", _escalation
@@ -296,5 +303,16 @@ LIBRARY: Mapping[str, Known] = {
     "K8sPSPReadOnlyRootFilesystem": Known("Read Only Root Filesystem", _read_only_root),
     "K8sPSPSeccomp": Known("Seccomp", _seccomp),
     "K8sPSPVolumeTypes": Known("Volume Types", _volume_types),
+    "K8sAllowedRepos": Known("Allowed Repositories", _elsewhere),
+    "K8sContainerLimits": Known("Container Limits", _elsewhere),
+    "K8sContainerRequests": Known("Container Requests", _elsewhere),
+    "K8sDisallowedTags": Known("Disallow tags", _elsewhere),
+    "K8sImageDigests": Known("Image Digests", _elsewhere),
+    "K8sRequiredAnnotations": Known("Required Annotations", _elsewhere),
+    "K8sRequiredLabels": Known("Required Labels", _elsewhere),
+    "K8sRequiredProbes": Known("Required Probes", _elsewhere),
+    "K8sRequiredResources": Known("Required Resources", _elsewhere),
 }
-"""The kinds of the library that speak of the rules of pod security."""
+"""The kinds of the library that speak of the rules of pod security, and those of its general ones
+that are often about pods and speak of none.
+"""

@@ -36,6 +36,7 @@ from checks.kubernetes._admission.pod_rules import (
     user_zero,
     volume_types,
 )
+from checks.kubernetes._admission.server_flags import Flags
 from checks.kubernetes._scopes import labels_of
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
@@ -44,6 +45,7 @@ ENFORCE_VERSION = f"{ENFORCE}-version"
 PRIVILEGED, BASELINE, RESTRICTED = LEVELS = ("privileged", "baseline", "restricted")
 
 BY = "Pod Security Admission"
+_BY_DEFAULT = "may enforce a level where no label does; the file is not read"
 
 ON_BY_DEFAULT = 23
 """The minor version from which the plugin is on by default (beta in 1.23, stable in 1.25)."""
@@ -171,10 +173,17 @@ def server_minor(view: View) -> int | None:
     return int(match.group(1)) if match else None
 
 
-def is_there(view: View) -> bool:
-    """Whether the server has the plugin, going by its version."""
+def missing(view: View) -> str:
+    """Why the server does not enforce any label, in words; empty where it has the plugin.
+
+    It goes by the version, and by the flags of API servers whose pods are seen.
+    """
     minor = server_minor(view)
-    return minor is None or minor >= ON_BY_DEFAULT
+    if minor is not None and minor < ON_BY_DEFAULT:
+        version = view.target.facts.get("version")
+        return f"which a server before 1.{ON_BY_DEFAULT} ({version}) does not enforce"
+    flag = view.index(Flags).off
+    return f"which the API server does not enforce ({flag})" if flag else ""
 
 
 class _Judged:
@@ -195,10 +204,16 @@ class _Judged:
 def answers(pod: Pod, namespace: Resource, view: View) -> Iterator[Answer]:
     """What the plugin says of a pod to be created in a namespace, by the namespace's labels.
 
-    Nothing where no label asks it to enforce a level, or where the server is older than it.
+    Nothing where the server is without it, or where no label asks it to enforce a level; but
+    undecided where the server is seen to have an AdmissionConfiguration, which may ask it to.
     """
     policy = enforced(labels_of(namespace))
-    if policy.level is None or policy.level == PRIVILEGED or not is_there(view):
+    if policy.level == PRIVILEGED or missing(view):
+        return
+    if policy.level is None:
+        configuration = view.index(Flags).configuration
+        if configuration:
+            yield Answer(Outcome.UNDECIDED, f"{BY} ({configuration})", _BY_DEFAULT)
         return
     found = view.index(_Judged).broken(pod, policy.level, policy.minor)
     if found:

@@ -98,7 +98,8 @@ class _Bound:
                 yield Answer(item.outcome, f"{self.by}, {item.where}", item.why)
         else:
             acts = ", ".join(self.actions) or "no action"
-            yield self._answer(Outcome.ADMITTED, f"lets it through ({acts})")
+            why = "lets it through" if "Deny" in self.actions else f"has {acts}, and not Deny"
+            yield self._answer(Outcome.ADMITTED, why)
 
     def _matches(self, request: Asked) -> bool:
         key = (request.identity, request.namespace)

@@ -264,6 +264,8 @@ VIOLATIONS: Sequence[Violation] = (
         _each("NET_ADMIN added", _capabilities(["ALL"], ["NET_ADMIN"])),
         # Runtimes read the names in either case; a list of forbidden names may not.
         _each("sys_ptrace added in small letters", _capabilities(["ALL"], ["sys_ptrace"])),
+        # Younger than most lists of forbidden names.
+        _each("BPF added", _capabilities(["ALL"], ["BPF"])),
         _each("ALL added", _capabilities(["ALL"], ["ALL"])),
     ),
     _violation(
@@ -287,6 +289,8 @@ VIOLATIONS: Sequence[Violation] = (
         "a hostPath volume",
         _host_path("/"),
         _host_path("/var/log", read_only=True),
+        # A folder that no list of forbidden paths has heard of.
+        _host_path("/opt/auditor-probe"),
     ),
     _violation(
         "k8s-host-port",

@@ -50,10 +50,11 @@ def image_policy_webhook(namespace: Resource, view: View) -> Iterator[Claim]:
 
 
 def _is_enabled(words: list[str]) -> bool:
-    return _PLUGIN in _listed(words, _ENABLE) and _PLUGIN not in _listed(words, _DISABLE)
+    return _PLUGIN in listed(words, _ENABLE) and _PLUGIN not in listed(words, _DISABLE)
 
 
-def _listed(words: list[str], flags: tuple[str, ...]) -> set[str]:
+def listed(words: list[str], flags: tuple[str, ...]) -> set[str]:
+    """What the flags hold in a command line: `--flag=a,b` and `--flag a,b`."""
     found: set[str] = set()
     for index, word in enumerate(words):
         name, equals, value = word.partition("=")

@@ -41,11 +41,15 @@ Mechanism = Callable[[Resource, View], Iterator[Claim]]
 
 
 class Hook(NamedTuple):
-    """A webhook that is asked about new pods, and the name of its configuration."""
+    """A webhook that is asked about new pods, and the name of its configuration.
+
+    `validates` says whether it stands in a ValidatingWebhookConfiguration.
+    """
 
     configuration: str
     name: str
     body: Mapping[str, Json]
+    validates: bool
 
     def asked_in(self, namespace: Resource) -> bool:
         """Whether it is asked about pods of a namespace."""
@@ -64,7 +68,7 @@ def pod_hooks(view: View) -> list[Hook]:
 
 def _pod_hooks(view: View) -> list[Hook]:
     return [
-        Hook(configuration.name, str(body.get("name")), body)
+        Hook(configuration.name, str(body.get("name")), body, kind.startswith("Validating"))
         for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
         for configuration in view.of_kind(kind)
         for body in objects(configuration.body.get("webhooks"))

@@ -14,7 +14,6 @@ from checks.kubernetes._pods import mapping, objects, some
 from checks.kubernetes._provenance.claims import (
     Claim,
     Grip,
-    is_every_image,
     narrowed,
     pod_hooks,
 )
@@ -22,12 +21,20 @@ from checks.kubernetes._scopes import gap_of
 
 _HOOK = "policy.sigstore.dev"
 _CONFIG = "config-policy-controller"
+_EVERY_IMAGE = frozenset({"**", "**/**", "**/*"})
+"""Globs that match every image: here `*` stops at a slash, and images have their registry's name
+in front (policy-controller, pkg/webhook/glob.go)."""
 
 
 def sigstore(namespace: Resource, view: View) -> Iterator[Claim]:
     """policy-controller, where its webhook is asked about the namespace."""
     by = "Sigstore policy-controller"
-    hooks = [hook for hook in pod_hooks(view) if hook.name == _HOOK and hook.asked_in(namespace)]
+    # The mutating webhook of the same name only puts digests in the place of tags.
+    hooks = [
+        hook
+        for hook in pod_hooks(view)
+        if hook.name == _HOOK and hook.validates and hook.asked_in(namespace)
+    ]
     if not hooks:
         return
     policies = view.of_kind("ClusterImagePolicy")
@@ -67,7 +74,7 @@ def _of_unmatched(policies: list[Resource], view: View) -> str:
         for policy in policies
         for image in objects(policy.spec.get("images"))
     ]
-    if is_every_image(globs):
+    if not _EVERY_IMAGE.isdisjoint(globs):
         return ""
     if gap_of(view, "configmaps", name=_CONFIG) is not None:
         return f"only images like {some(globs)}; the ConfigMap {_CONFIG} could not be read"
