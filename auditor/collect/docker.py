@@ -4,8 +4,8 @@ Only calls that read are made: no container is started, entered or changed, no i
 Whatever fails becomes a gap over the object that it hides, and the rest is read.
 
 Bodies: `engine` has `info` and `version`; `container` has `id`, `image`, `image_id`, `state`,
-`inspect`, `top`, `diff`, `compose` and `restarts`; `network`, `volume` and `plugin` are what the
-engine lists; `image` is described in `image.body`. All are scrubbed (see `scrub`).
+`inspect`, `top`, `diff`, `execs`, `compose` and `restarts`; `network`, `volume` and `plugin` are
+what the engine lists; `image` is described in `image.body`. All are scrubbed (see `scrub`).
 """
 
 from __future__ import annotations
@@ -34,15 +34,24 @@ from auditor.model import Json, Reason, Resource, Target
 SOURCE = "docker"
 PROCESSES = "container-processes"
 CHANGES = "container-changes"
+SESSIONS = "container-sessions"
 """Scopes of their own: a container whose processes are hidden is still judged on its options."""
+PAST_SESSIONS = "container-sessions-past"
+"""A scope that no engine shows: it forgets a `docker exec` session as soon as that ends."""
 
 # Numeric ids and the program's name: arguments are where passwords stand.
 _PS = "-eo pid,ppid,uid,comm"
 _MAX_PROCESSES = 1000
 _MAX_CHANGES = 1000
+_MAX_SESSIONS = 50
 _KINDS = {0: "changed", 1: "added", 2: "deleted"}
 _COMPOSE = "com.docker.compose."
+_FORGOTTEN = (
+    "the engine forgets a docker exec session when it ends; the host's audit log may hold it "
+    "(ausearch -x docker)"
+)
 _REMEDY = "let the account read the engine's API, or raise [docker] call_timeout"
+_NO_REMEDY = frozenset({Reason.ABSENT, Reason.NOT_REQUESTED, Reason.PARTIAL})
 
 
 def collect_docker(
@@ -136,6 +145,8 @@ class _Reading:
             if seen.body is not None:
                 read += 1
                 self._add("container", seen.project, seen.name, seen.body)
+        if rows:
+            self._gap(PAST_SESSIONS, EngineError(Reason.PARTIAL, _FORGOTTEN))
         self.harvest.covered(self.target, SOURCE, "containers", read)
         return rows
 
@@ -156,7 +167,31 @@ class _Reading:
         if _state(inspect).get("Running"):
             body["top"] = self._optional(PROCESSES, gaps, lambda client: _top(client, identity))
         body["diff"] = self._optional(CHANGES, gaps, lambda client: _diff(client, identity))
+        body["execs"] = self._sessions(inspect, gaps)
         return _Seen(name, (body["compose"] or {}).get("project"), body, gaps)
+
+    def _sessions(
+        self, inspect: Mapping[str, Json], gaps: list[tuple[str, EngineError]]
+    ) -> list[Json] | None:
+        """Read the container's open `docker exec` sessions; None where they are hidden."""
+        if "ExecIDs" not in inspect:
+            return None
+        found: list[Json] = []
+        names = listed(inspect["ExecIDs"])
+        for name in names[:_MAX_SESSIONS]:
+            try:
+                found.append(_session(self._exec(str(name))))
+            except EngineError as error:
+                if error.reason is not Reason.ABSENT:  # It ended while the engine was read.
+                    gaps.append((SESSIONS, error))
+                    return None
+        if len(names) > _MAX_SESSIONS:
+            detail = f"{len(names)} are open, of which {_MAX_SESSIONS} were looked at"
+            gaps.append((SESSIONS, EngineError(Reason.FAILED, detail)))
+        return found
+
+    def _exec(self, session: str) -> dict[str, Json]:
+        return self.engine.mapping(lambda client: client.exec_inspect(session))
 
     def _optional(
         self,
@@ -216,7 +251,7 @@ class _Reading:
             scope,
             error.reason,
             error.detail,
-            "" if error.reason in {Reason.ABSENT, Reason.NOT_REQUESTED} else _REMEDY,
+            "" if error.reason in _NO_REMEDY else _REMEDY,
             namespace=project,
             name=name,
         )
@@ -262,6 +297,7 @@ def _container_body(name: str, inspect: Mapping[str, Json]) -> dict[str, Json]:
         "inspect": kept,
         "top": None,
         "diff": None,
+        "execs": None,
         "compose": compose,
         "restarts": int(inspect.get("RestartCount") or 0),
     }
@@ -287,6 +323,19 @@ def _top(client: Any, container: str) -> dict[str, Json]:
             redact_args([str(field) for field in row])[0] for row in rows[:_MAX_PROCESSES]
         ],
         "count": len(rows),
+    }
+
+
+def _session(answer: Mapping[str, Json]) -> dict[str, Json]:
+    """What a `docker exec` session may do, without its arguments. Raises `EngineError`."""
+    process = answer.get("ProcessConfig")
+    if not isinstance(process, Mapping):
+        raise EngineError(Reason.MALFORMED, "the answer does not say what the session runs")
+    return {
+        "program": redact_args([str(process.get("entrypoint") or "")])[0][0],
+        "privileged": process.get("privileged"),
+        "user": str(process.get("user") or ""),
+        "running": bool(answer.get("Running")),
     }
 
 

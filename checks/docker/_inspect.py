@@ -46,6 +46,46 @@ def security_options(view: View) -> frozenset[str]:
     return frozenset(parts)
 
 
+def engine_options(view: View) -> Mapping[str, Mapping[str, str]] | None:
+    """The engine's security options with their fields; None when the engine does not tell them.
+
+    Engines write `name=seccomp,profile=builtin`; the oldest ones just `seccomp`.
+    """
+    options = engine_info(view).get("SecurityOptions")
+    if not isinstance(options, list):
+        return None
+    found: dict[str, Mapping[str, str]] = {}
+    for row in options:
+        first, *rest = str(row).split(",")
+        fields = (field.partition("=") for field in rest)
+        found[first.removeprefix("name=")] = {key: value for key, _, value in fields}
+    return found
+
+
+def security_opt(container: Resource, name: str) -> str | None:
+    """The value of one of the container's `--security-opt`; None where it is not given.
+
+    An option reads `seccomp=unconfined` or, as older clients wrote it, `seccomp:unconfined`; of
+    several the last one counts, as it does for the engine.
+    """
+    found = None
+    for option in texts(host_config(container).get("SecurityOpt")):
+        key, mark, value = option.partition("=")
+        if not mark or ":" in key:
+            key, _, value = option.partition(":")
+        if key == name:
+            found = value
+    return found
+
+
+def containers_by_id(view: View) -> dict[str, Resource]:
+    """The containers of the engine by id and by name."""
+    found = {}
+    for container in view.of_kind("container"):
+        found[container.name] = found[str(container.body.get("id") or "")] = container
+    return found
+
+
 def image_of(container: Resource, view: View) -> Resource | None:
     """The image that the container was made from, where its resource was read."""
     return view.index(_images_by_id).get(str(container.body.get("image_id") or ""))
@@ -72,6 +112,12 @@ def seen(hit: Mapping[str, Json]) -> str:
     """One line for what was seen of a secret: never more than its kind and its length."""
     text = f"{hit.get('detector')}, {hit.get('length')} characters"
     return text + (", looks like a placeholder" if hit.get("placeholder") else "")
+
+
+def inspected(container: Resource, name: str) -> Json:
+    """A field of the inspect itself; None where the engine gave none."""
+    inspect = container.body.get("inspect")
+    return inspect.get(name) if isinstance(inspect, Mapping) else None
 
 
 def _part(container: Resource, name: str) -> Mapping[str, Json]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from auditor.model import Json, Resource, Severity, Verdict, View, failed, passed
+from auditor.model import Resource, Severity, Verdict, View, failed, passed
 from auditor.registry import check
-from checks.docker._inspect import config, env_hits, host_config, missing, seen, texts
+from checks.docker._inspect import config, env_hits, host_config, missing, seen
+from checks.docker._mounts import host_path, mounts, mounts_told
 
 _SOCKET_NAME = re.compile(
     r"(?:^|[/\\])(?:(?:docker|containerd|podman|crio|cri-dockerd|dockershim|buildkitd)\.sock"
@@ -57,47 +58,17 @@ def engine_socket_mounted(container: Resource, view: View) -> Iterator[Verdict]:
         return
     expected = "no engine socket, and no directory that holds one"
     failures, volumes = 0, False
-    for path, source, shown in _sources(container, view):
-        what = _exposes(source)
+    for mount in mounts(container, view):
+        what = _exposes(mount.source)
         if what:
             failures += 1
-            yield failed(path, f"{shown}: {what}", expected)
-        volumes = volumes or shown.startswith("volume ")
-    if not failures:
+            yield failed(mount.path, f"{mount.shown}: {what}", expected)
+        volumes = volumes or mount.volume
+    if not failures and not mounts_told(container):
+        yield missing("Mounts")
+    elif not failures:
         # Only what a volume is made of depends on the list of volumes.
         yield passed("Mounts", expected=expected, stands=not volumes)
-
-
-def _sources(container: Resource, view: View) -> Iterator[tuple[str, str, str]]:
-    """Yield each mount: its path in the inspect, what it shows of the host, and words for it."""
-    inspect = container.body.get("inspect")
-    mounts = inspect.get("Mounts") if isinstance(inspect, Mapping) else None
-    bound = set()
-    for index, mount in enumerate(mounts if isinstance(mounts, list) else ()):
-        source, target = str(mount.get("Source") or ""), str(mount.get("Destination") or "")
-        path, read_only = f"Mounts[{index}].Source", "" if mount.get("RW", True) else ", read-only"
-        if mount.get("Type") == "volume":
-            name = str(mount.get("Name") or "")
-            device = view.index(_devices).get(name, "")
-            yield path, device, f"volume {name} of {device or 'the engine'} at {target}{read_only}"
-        else:
-            bound.add(target)
-            yield path, source, f"{source} at {target}{read_only}"
-    for index, bind in enumerate(texts(host_config(container).get("Binds"))):
-        source, _, rest = bind.partition(":")
-        target = rest.partition(":")[0]
-        if source.startswith("/") and target not in bound:
-            yield f"HostConfig.Binds[{index}]", source, f"{source} at {target}"
-
-
-def _devices(view: View) -> dict[str, str]:
-    """The directory that each volume of the local driver binds, by the volume's name."""
-    found = {}
-    for volume in view.of_kind("volume"):
-        options: Json = volume.body.get("Options")
-        if isinstance(options, Mapping) and "bind" in str(options.get("o") or "").split(","):
-            found[volume.name] = str(options.get("device") or "")
-    return found
 
 
 def _exposes(source: str) -> str:
@@ -106,9 +77,7 @@ def _exposes(source: str) -> str:
         return ""
     if _SOCKET_NAME.search(source):
         return "the socket of a container engine"
-    path = posixpath.normpath("/" + source.lstrip("/"))
-    if path == "/var/run" or path.startswith("/var/run/"):
-        path = path.removeprefix("/var")
+    path = host_path(source)
     for socket in (*_SOCKETS, "/var/run"):
         parent = posixpath.dirname(socket)
         while True:

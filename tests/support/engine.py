@@ -72,6 +72,8 @@ class Engine:
             raise Missing("the right to start dockerd", "start an engine, or run as root")
         folder = Path(tempfile.mkdtemp(prefix="auditor-engine-"))
         host = f"unix://{folder}/docker.sock"
+        # Not the folder's name: that may hold underscores where containerd takes none.
+        namespace = f"auditor-{uuid.uuid4().hex}"
         command = [
             dockerd,
             f"--data-root={folder}/data",
@@ -79,8 +81,8 @@ class Engine:
             f"--pidfile={folder}/pid",
             f"--host={host}",
             # A containerd of the host, where one runs, is shared with the host's own engine.
-            f"--containerd-namespace={folder.name}",
-            f"--containerd-plugins-namespace=plugins.{folder.name}",
+            f"--containerd-namespace={namespace}",
+            f"--containerd-plugins-namespace=plugins.{namespace}",
             "--bridge=none",
             "--iptables=false",
             "--ip-forward=false",

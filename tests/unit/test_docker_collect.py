@@ -36,6 +36,11 @@ def container(name: str, *, running: bool = False, **config: Any) -> dict[str, A
     }
 
 
+def failures(harvest: Any) -> list[Any]:
+    """The gaps that something could mend: not what no engine ever shows."""
+    return [gap for gap in harvest.gaps if not gap.by_nature]
+
+
 def routes_for(*rows: dict[str, Any]) -> dict[str, Any]:
     routes: dict[str, Any] = {
         "/containers/json": [{"Id": row["Id"], "Names": [row["Name"]]} for row in rows]
@@ -82,7 +87,7 @@ def test_an_engine_is_read_with_get_alone(tmp_path: Path) -> None:
     with fake_engine(tmp_path, routes) as (host, seen):
         harvest = collect_docker(host=host, config=CONFIG)
     assert {request.split()[0] for request in seen} == {"GET"}
-    assert harvest.gaps == []
+    assert failures(harvest) == []
     target = harvest.targets[0]
     assert (target.id, target.name) == ("docker:ENGINE", "host")
     assert target.facts["version"] == "24.0.7"
@@ -127,7 +132,8 @@ def test_a_list_that_fails_is_a_gap_of_that_kind_and_nothing_else(
     routes = {**routes_for(container("a")), **image_routes(), path: answer}
     with fake_engine(tmp_path, routes) as (host, _):
         harvest = collect_docker(host=host, config=CONFIG)
-    assert [(gap.scope, gap.reason, gap.name) for gap in harvest.gaps] == [(scope, reason, None)]
+    gaps = [(gap.scope, gap.reason, gap.name) for gap in failures(harvest)]
+    assert gaps == [(scope, reason, None)]
     assert scope not in {item.scope for item in harvest.coverage}
     assert {item.kind for item in harvest.resources} >= {"engine"}
 
@@ -172,7 +178,7 @@ def test_a_host_with_a_small_ps_shows_its_processes_without_secrets(tmp_path: Pa
     routes["/containers/aaaaaaaa/top"] = top
     with fake_engine(tmp_path, routes) as (host, _):
         harvest = collect_docker(host=host, config=CONFIG, images=False)
-    assert [gap.scope for gap in harvest.gaps] == ["images"]
+    assert [gap.scope for gap in failures(harvest)] == ["images"]
     body = next(item.body for item in harvest.resources if item.kind == "container")
     assert body["top"]["processes"][0][:2] == ["app", "7"]
     assert SECRET not in json.dumps(body)
@@ -201,7 +207,7 @@ def test_without_info_the_rest_is_read(tmp_path: Path) -> None:
     with fake_engine(tmp_path, {**routes_for(container("a")), "/info": 403}) as (host, _):
         harvest = collect_docker(host=host, config=CONFIG, images=False)
     assert harvest.targets[0].id == f"docker:{host}"
-    assert {gap.scope for gap in harvest.gaps} == {"engine", "images"}
+    assert {gap.scope for gap in failures(harvest)} == {"engine", "images"}
     assert statuses(harvest, "docker-privileged-container") == {"a": Status.PASS}
 
 
@@ -358,3 +364,73 @@ def test_no_secret_of_a_container_is_kept(tmp_path: Path) -> None:
     assert env["DB_PASSWORD"] == [
         {"detector": "credential name", "length": len(SECRET), "placeholder": False}
     ]
+
+
+def session(**process: Any) -> dict[str, Any]:
+    words = {"entrypoint": "sh", "arguments": ["-c", f"login {SECRET}"], **process}
+    return {"ID": "s", "Running": True, "ProcessConfig": words, "ContainerID": "aaaaaaaa"}
+
+
+def with_sessions(*names: str, **answers: Any) -> dict[str, Any]:
+    row = container("a", running=True, User="10001")
+    row["ExecIDs"] = list(names)
+    row["State"]["StartedAt"] = "2026-01-01T00:00:00Z"
+    return {
+        **routes_for(row),
+        **{f"/exec/{name}/json": answer for name, answer in answers.items()},
+    }
+
+
+def test_open_exec_sessions_are_read_without_their_arguments(tmp_path: Path) -> None:
+    routes = with_sessions("s", "t", s=session(privileged=True), t=session(user="root"))
+    with fake_engine(tmp_path, routes) as (host, seen):
+        harvest = collect_docker(host=host, config=CONFIG, images=False)
+    assert {request.split()[0] for request in seen} == {"GET"}
+    body = next(item.body for item in harvest.resources if item.kind == "container")
+    assert body["execs"] == [
+        {"program": "sh", "privileged": True, "user": "", "running": True},
+        {"program": "sh", "privileged": None, "user": "root", "running": True},
+    ]
+    assert SECRET not in json.dumps(body)
+    assert statuses(harvest, "docker-exec-privileged") == {"a": Status.FAIL}
+    assert statuses(harvest, "docker-exec-root") == {"a": Status.FAIL}
+
+
+def test_sessions_that_ended_are_a_gap_by_nature(tmp_path: Path) -> None:
+    with fake_engine(tmp_path, with_sessions("gone", gone=404)) as (host, _):
+        harvest = collect_docker(host=host, config=CONFIG, images=False)
+    (gap,) = [gap for gap in harvest.gaps if gap.by_nature]
+    assert (gap.scope, gap.name, gap.remedy) == ("container-sessions-past", None, "")
+    assert [gap.scope for gap in failures(harvest)] == ["images"]
+    assert statuses(harvest, "docker-exec-privileged") == {"a": Status.UNKNOWN}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (403, Reason.FORBIDDEN),
+        (b"no json", Reason.MALFORMED),
+        ({"Running": True}, Reason.MALFORMED),
+        ({"ProcessConfig": "sh"}, Reason.MALFORMED),
+    ],
+)
+def test_a_session_that_is_hidden_hides_no_more_than_sessions(
+    tmp_path: Path, answer: Any, reason: Reason
+) -> None:
+    with fake_engine(tmp_path, with_sessions("s", s=answer)) as (host, _):
+        harvest = collect_docker(host=host, config=CONFIG, images=False)
+    gap = next(gap for gap in failures(harvest) if gap.scope == "container-sessions")
+    assert (gap.name, gap.reason) == ("a", reason)
+    assert statuses(harvest, "docker-exec-privileged") == {"a": Status.UNKNOWN}
+    assert statuses(harvest, "docker-privileged-container") == {"a": Status.PASS}
+
+
+def test_a_flood_of_sessions_is_bounded_and_said(tmp_path: Path) -> None:
+    names = [f"s{number}" for number in range(60)]
+    routes = with_sessions(*names, **{name: session() for name in names})
+    with fake_engine(tmp_path, routes) as (host, seen):
+        harvest = collect_docker(host=host, config=CONFIG, images=False)
+    assert sum("/exec/" in request for request in seen) == 50
+    gap = next(gap for gap in failures(harvest) if gap.scope == "container-sessions")
+    assert "60 are open" in gap.detail
+    assert statuses(harvest, "docker-exec-privileged") == {"a": Status.UNKNOWN}
