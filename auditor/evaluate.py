@@ -76,6 +76,7 @@ def evaluate(snapshot: Snapshot, checks: Iterable[Check]) -> Findings:
     declared = list(checks)
     with paused_garbage_collection():
         for view in views(snapshot):
+            view.checks = {check.id: check for check in declared}
             platforms = platforms_of(view)
             places = Places()
             for check in declared:
@@ -183,18 +184,24 @@ class _Run:
         there is one, and outside of what equal pod specs share: the reason lies in who the
         resource is.
         """
-        excuse = self.check.excuse
-        if excuse is None or all(item.status not in _EXCUSABLE for item in verdicts):
+        check = self.check
+        if all(item.status not in _EXCUSABLE for item in verdicts):
             return verdicts
-        reason = excuse(self.check.id, resource, self.view)
+        whole = check.excuse(check.id, resource, self.view) if check.excuse else None
+        if whole is None and check.excuse_place is None:
+            return verdicts
+        return [self._waived(item, resource, whole) for item in verdicts]
+
+    def _waived(self, verdict: Verdict, resource: Resource, whole: str | None) -> Verdict:
+        """The verdict, set aside when the resource as a whole is excused, or this place of it."""
+        if verdict.status not in _EXCUSABLE:
+            return verdict
+        reason, place = whole, self.check.excuse_place
+        if reason is None and place is not None:
+            reason = place(self.check.id, resource, self.view, verdict)
         if reason is None:
-            return verdicts
-        return [
-            item._replace(status=Status.WAIVED, waiver=reason)
-            if item.status in _EXCUSABLE
-            else item
-            for item in verdicts
-        ]
+            return verdict
+        return verdict._replace(status=Status.WAIVED, waiver=reason)
 
     def _gap_for(self, resource: Resource) -> Gap | None:
         """The gap, if any, that touches what the check needs to know about this resource."""

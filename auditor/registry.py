@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 
 from auditor.errors import CatalogueError, ConfigError
-from auditor.model import Check, Excuse, Probe, Severity
+from auditor.model import Check, Excuse, PlaceExcuse, Probe, Severity
 
 ENTRY_POINT_GROUP = "auditor.checks"
 """Packages that bring checks name a module of theirs under this entry-point group."""
@@ -41,6 +41,7 @@ def check(
     settings: Sequence[str] = (),
     distinct: bool = False,
     excuse: Excuse | None = None,
+    excuse_place: PlaceExcuse | None = None,
 ) -> Callable[[Probe], Probe]:
     """Declare a function to be a check; its docstring becomes the check's documentation.
 
@@ -70,6 +71,7 @@ def check(
             probe=probe,
             module=probe.__module__,
             excuse=excuse,
+            excuse_place=excuse_place,
         )
         setattr(probe, _ATTRIBUTE, declared)
         return probe
@@ -205,11 +207,16 @@ def _from_folder(folder: Path) -> Iterator[ModuleType]:
         yield module
 
 
-def _add(found: dict[str, Check], module: ModuleType) -> None:
+def declared_in(module: ModuleType) -> Iterator[Check]:
+    """The checks that a module declares itself, those that it merely imports left out."""
     for value in vars(module).values():
         declared = getattr(value, _ATTRIBUTE, None)
-        if not isinstance(declared, Check) or declared.module != module.__name__:
-            continue
+        if isinstance(declared, Check) and declared.module == module.__name__:
+            yield declared
+
+
+def _add(found: dict[str, Check], module: ModuleType) -> None:
+    for declared in declared_in(module):
         known = found.get(declared.id)
         if known is not None and known.probe is not declared.probe:
             raise CatalogueError(

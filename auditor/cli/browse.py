@@ -6,10 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markdown import Markdown
 from rich.markup import escape
-from rich.padding import Padding
-from rich.table import Table
 
 from auditor.cli import options
 from auditor.cli.wiring import configuration, content_of, registry_of
@@ -112,6 +109,8 @@ def explain(
 
 
 def _explain_controls(found: Iterable[tuple[Benchmark, Control]]) -> None:
+    from rich.padding import Padding
+
     from auditor.catalogue import gathered
     from auditor.cli.terminal import out
 
@@ -135,6 +134,9 @@ def _explain_controls(found: Iterable[tuple[Benchmark, Control]]) -> None:
 
 
 def _explain_check(check: Check, catalogue: Catalogue) -> None:
+    from rich.markdown import Markdown
+    from rich.padding import Padding
+
     from auditor.catalogue import controls_of, gathered
     from auditor.cli.terminal import out
 
@@ -168,6 +170,8 @@ def _explain_check(check: Check, catalogue: Catalogue) -> None:
 
 def _print(header: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
     """A table on a terminal; tab-separated lines, nothing cut off, in a pipe."""
+    from rich.table import Table
+
     from auditor.cli.terminal import out
 
     if not out.is_terminal:

@@ -18,6 +18,7 @@ from auditor.cli.wiring import (
     configuration,
     content_of,
     overridden,
+    registry_of,
     with_settings,
 )
 from auditor.errors import CollectError, ConfigError
@@ -52,6 +53,7 @@ class _Run:
         strict: bool,
         config: Path | None,
         verbose: bool,
+        package: str = "checks",
     ) -> None:
         if form != "table":
             chosen_formats(form)
@@ -61,9 +63,14 @@ class _Run:
         self.strict = strict
         self.verbose = verbose
         self.config = overridden(configuration(config), fail_on=fail_on)
-        content = content_of(self.config)
-        registry = content.registry.select(only) if only else content.registry
-        self.content = Content(registry, content.catalogue)
+        self.content: Content | None = None
+        if form == "json" or package == "checks":
+            # The result as JSON names controls, and so needs the benchmarks and every check.
+            self.content = content_of(self.config)
+            registry = self.content.registry
+        else:
+            registry = registry_of(self.config, package)
+        self.registry = registry.select(only) if only else registry
 
     def world(self, request: Request, keep: Keep | None = None) -> None:
         """Gather a request and show it."""
@@ -86,7 +93,7 @@ class _Run:
         """Evaluate, print what is asked about, and leave with the exit code."""
         from auditor.evaluate import evaluate
 
-        registry = self.content.registry
+        registry = self.registry
         rows = [row for row in evaluate(taken, registry) if keep(row)]
         if not rows:
             raise CollectError("no check judges this", remedy="see `auditor list checks`")
@@ -94,7 +101,8 @@ class _Run:
             from auditor.aggregate import aggregate
             from reports import WRITERS
 
-            card = aggregate(taken, rows, registry, self.content.catalogue)
+            content = self.content or content_of(self.config)
+            card = aggregate(taken, rows, registry, content.catalogue)
             typer.echo(WRITERS["json"].render(card), nl=False)
         else:
             from auditor.cli.terminal import print_findings
@@ -107,6 +115,7 @@ class _Run:
 
 
 def _every_command(
+    package: str,
     only: Only = None,
     format: Format = "table",
     fail_on: options.FailOn = None,
@@ -115,21 +124,26 @@ def _every_command(
     verbose: Verbose = False,
 ) -> _Run:
     """The options that every spot check takes, and the run they make."""
-    return _Run(only, format, fail_on, strict, config, verbose)
+    return _Run(only, format, fail_on, strict, config, verbose, package)
 
 
-def _command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def _command(
+    name: str, package: str = "checks"
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a spot check: its own options, then the shared ones, which arrive as a `_Run`.
+
+    `package` is where its checks lie: what is not needed is not imported.
 
     Typer reads a function's signature, so the shared options are written into it once, here.
     """
 
     def declare(function: Callable[..., None]) -> Callable[..., None]:
-        shared = inspect.signature(_every_command, eval_str=True).parameters
+        shared = dict(inspect.signature(_every_command, eval_str=True).parameters)
+        del shared["package"]
         _, *own = inspect.signature(function, eval_str=True).parameters.values()
 
         def command(**values: Any) -> None:
-            run = _every_command(**{key: values.pop(key) for key in shared})
+            run = _every_command(package, **{key: values.pop(key) for key in shared})
             function(run, **values)
 
         parameters = [*own, *shared.values()]
@@ -144,14 +158,48 @@ def _command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return declare
 
 
-@_command("dockerfile")
+@_command("dockerfile", "checks.dockerfile")
 def dockerfile(
-    run: _Run, target: Annotated[Path, typer.Argument(help="A Dockerfile, or a folder of them.")]
+    run: _Run,
+    target: Annotated[Path, typer.Argument(help="A Dockerfile, or a folder of them.")],
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Print what can be mended without a person, as a diff.")
+    ] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Mend it, then check what is left.")
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="With --write: over uncommitted changes, too."),
+    ] = False,
 ) -> None:
     """Check a Dockerfile."""
     from auditor.collect.world import Request
 
-    run.world(Request(dockerfiles=(target,)))
+    request = Request(dockerfiles=(target,))
+    if force and not write:
+        raise ConfigError("--force goes with --write", where="--force")
+    if fix or write:
+        _mend(run, request, write=write, force=force)
+    run.world(request)
+
+
+def _mend(run: _Run, request: Request, *, write: bool, force: bool) -> None:
+    """Show or write what can be mended; leaves with the exit code when it was only shown."""
+    from auditor.cli import fixing
+    from auditor.evaluate import evaluate
+
+    if run.form == "json":
+        raise ConfigError("a diff has no form as JSON", where="--format")
+    taken = run.snapshot(None, request)
+    found = fixing.mend(taken, run.registry)
+    rows = list(evaluate(taken, run.registry))
+    fixing.show(found, fixing.failing(rows))
+    if write:
+        fixing.write(found, force=force)
+        return
+    code = exit_code(rows, Severity(taken.settings["fail_on"]))
+    raise typer.Exit(code.strictly(run.strict))
 
 
 @_command("manifest")

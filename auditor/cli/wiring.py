@@ -88,9 +88,9 @@ def chosen_formats(text: str) -> list[str]:
     return names
 
 
-def registry_of(config: Config) -> Registry:
-    """All checks, those of the configuration's plugin folders included."""
-    return discover([Path(folder) for folder in config.plugins.folders])
+def registry_of(config: Config, package: str = "checks") -> Registry:
+    """All checks, or the built-in ones of one package; plugin folders of the configuration too."""
+    return discover([Path(folder) for folder in config.plugins.folders], builtin=package)
 
 
 @contextmanager

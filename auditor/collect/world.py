@@ -212,7 +212,14 @@ def _images(request: Request, config: Config, progress: Progress) -> _Job:
 
 
 def _files(request: Request, config: Config, progress: Progress) -> _Job:
-    from auditor.collect import appconfig, dockerfile, manifests
+    # Not at the top, and each only if it is asked for: manifests alone cost more to import than a
+    # Dockerfile takes from its first byte to its last finding.
+    if request.dockerfiles:
+        from auditor.collect import dockerfile
+    if request.manifests:
+        from auditor.collect import manifests
+    if request.app_configs:
+        from auditor.collect import appconfig
 
     def run() -> Harvest:
         harvest = Harvest()

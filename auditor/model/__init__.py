@@ -17,6 +17,7 @@ from auditor.model.check import (
     Check,
     Excuse,
     Finding,
+    PlaceExcuse,
     Probe,
 )
 from auditor.model.status import (
@@ -60,6 +61,7 @@ __all__ = [
     "Finding",
     "Gap",
     "Json",
+    "PlaceExcuse",
     "Probe",
     "Reason",
     "Resource",

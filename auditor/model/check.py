@@ -15,6 +15,9 @@ Probe = Callable[[Resource, View], Iterable[Verdict]]
 Excuse = Callable[[str, Resource, View], str | None]
 """Why a failure of a check (its id) on a resource is accepted, in words; None when it is not."""
 
+PlaceExcuse = Callable[[str, Resource, View, Verdict], str | None]
+"""Why one failure of a check (its id) is accepted where it stands; None when it is not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -25,6 +28,7 @@ class Check:
     says that only the pod spec decides, so that equal specs share one evaluation. The prose
     comes from the probe's docstring, which is also the check's page in the documentation.
     `excuse` says which failures are accepted, and why: they become `waived`, never a pass.
+    `excuse_place` says the same of one place of a resource (a comment above a line of a file).
     """
 
     id: str
@@ -42,6 +46,7 @@ class Check:
     probe: Probe
     module: str
     excuse: Excuse | None = None
+    excuse_place: PlaceExcuse | None = None
 
     @property
     def platform(self) -> str:

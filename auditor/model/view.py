@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from auditor.model.world import Gap, Json, Resource, Target
+
+if TYPE_CHECKING:
+    from auditor.model.check import Check
 
 T = TypeVar("T")
 
@@ -17,6 +20,7 @@ class View:
     of pods and of RBAC bindings; `cluster` stands for the target as a whole.
     Built once for each target and evaluation; lookups are dictionary lookups. `index` lets a
     check keep a structure of its own (an RBAC index, say) that is computed once for the view.
+    `checks` are those that are run beside it, by id, for the one check that speaks of others.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class View:
         self.gaps = tuple(gaps)
         self.covered = dict(covered)
         self.settings = settings
+        self.checks: Mapping[str, Check] = {}
         self._by_kind: dict[str, list[Resource]] = {}
         self._by_place: dict[tuple[str, str | None], list[Resource]] = {}
         self._by_group: dict[str, list[Resource]] | None = None

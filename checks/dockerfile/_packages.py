@@ -12,11 +12,12 @@ from checks.dockerfile._facts import Instruction, Ran, is_open, ran
 
 
 class Package(NamedTuple):
-    """A package as a command names it, its version left out, and where it stands."""
+    """A package as a command names it: without its version, where it stands, and as written."""
 
     name: str
     line: int
     column: int
+    written: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +164,45 @@ def _packages(command: Ran, places: Sequence[int]) -> tuple[Package, ...]:
         if command.words[place].startswith("@"):  # a group of dnf, not a version
             name = command.words[place].lower()
         if name and not is_open(command.words[place]):
-            found.append(Package(name, *command.place(place)))
+            found.append(Package(name, *command.place(place), command.words[place]))
     return tuple(found)
+
+
+class Stays(NamedTuple):
+    """What one RUN leaves installed: packages with apk's group, and what variables hide."""
+
+    kept: tuple[Package, ...]
+    open_removal: bool
+    open_install: bool
+
+
+def stays(instruction: Instruction) -> Stays:
+    """Return the packages that an instruction installs and does not remove again."""
+    kept: list[tuple[Package, str | None]] = []
+    open_removal = open_install = everything = False
+    for action in actions([instruction]):
+        if action.kind == "install":
+            kept += [(package, action.group) for package in action.packages]
+            open_install = open_install or action.open_ends
+        elif action.kind == "mark-all":
+            everything = True
+        elif action.kind == "remove":
+            open_removal = open_removal or (action.open_ends and not everything)
+            # `apt-mark auto '.*'` and an automatic removal: all that nothing else needs goes.
+            kept = [] if everything and action.dependencies else _without(kept, action)
+    return Stays(tuple(package for package, _ in kept), open_removal, open_install)
+
+
+def _without(
+    kept: Sequence[tuple[Package, str | None]], action: Action
+) -> list[tuple[Package, str | None]]:
+    names = [package.name for package in action.packages]
+    return [
+        (package, group)
+        for package, group in kept
+        if (group or "").lower() not in names
+        and not any(fnmatch.fnmatchcase(package.name, name) for name in names)
+    ]
 
 
 def _pacman(command: Ran) -> Action | None:
@@ -211,6 +249,8 @@ _BUILD_PATTERNS = (
 
 def is_build_tool(name: str) -> bool:
     """Whether a package is for building: a compiler, its helpers, or headers to build against."""
+    if name.endswith("-base"):  # gcc-12-base: a document that Debian's C library depends on
+        return False
     return name in _BUILD_TOOLS or any(
         fnmatch.fnmatchcase(name, pattern) for pattern in _BUILD_PATTERNS
     )

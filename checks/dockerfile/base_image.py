@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from auditor.model import Resource, Verdict, View, failed, passed, unknown
 from auditor.registry import check
+from checks.dockerfile._accept import accepted_in_file
 from checks.dockerfile._facts import image, instructions, is_open, stages
 
 FLOATING = frozenset(
@@ -27,6 +28,7 @@ _CODENAMED = frozenset({"debian", "ubuntu", "buildpack-deps"})
     title="Base images are pinned to a version",
     severity="high",
     applies_to="dockerfile/Dockerfile",
+    excuse_place=accepted_in_file,
 )
 def pinned_base(dockerfile: Resource, view: View) -> Iterator[Verdict]:
     """Looks at every image a build starts from: FROM, COPY --from and RUN --mount from an image.

@@ -18,6 +18,7 @@ from auditor.model import (
     unknown,
 )
 from auditor.registry import check
+from checks.dockerfile._accept import accepted_in_file
 from checks.dockerfile._facts import (
     Instruction,
     instructions,
@@ -38,6 +39,7 @@ _ARCHIVE = re.compile(r".+\.(?:tar|tgz|tbz2?|txz|tar\.\w+)$", re.IGNORECASE)
     severity="high",
     applies_to="dockerfile/Dockerfile",
     settings=("context_secret_patterns",),
+    excuse_place=accepted_in_file,
 )
 def build_context(dockerfile: Resource, view: View) -> Iterator[Verdict]:
     """Looks at COPY and ADD of the whole build context, and at the .dockerignore beside it.
@@ -130,6 +132,7 @@ def _whole(
     title="Local files are copied, not added",
     severity="low",
     applies_to="dockerfile/Dockerfile",
+    excuse_place=accepted_in_file,
 )
 def add_local(dockerfile: Resource, view: View) -> Iterator[Verdict]:
     """Looks at ADD instructions whose source lies in the build context.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from auditor.model import Resource, Verdict, View, failed, passed, unknown
 from auditor.registry import check
+from checks.dockerfile._accept import accepted_in_file
 from checks.dockerfile._facts import (
     Image,
     Instruction,
@@ -18,7 +18,7 @@ from checks.dockerfile._facts import (
     shown,
     unreadable,
 )
-from checks.dockerfile._packages import Action, Package, actions, is_build_tool
+from checks.dockerfile._packages import actions, is_build_tool, stays
 
 BUILD_IMAGES = frozenset(
     {"buildpack-deps", "cargo-chef", "gcc", "golang", "gradle", "maven", "rust"}
@@ -33,6 +33,7 @@ _OPEN = "its commands are for a shell that is not read here"
     title="Build tools do not stay in the image",
     severity="medium",
     applies_to="dockerfile/Dockerfile",
+    excuse_place=accepted_in_file,
 )
 def build_tools(dockerfile: Resource, view: View) -> Iterator[Verdict]:
     """Looks for compilers and development packages that the final image keeps.
@@ -91,41 +92,17 @@ def _left(instruction: Instruction) -> Iterator[Verdict]:
     if unreadable([instruction]):
         yield unknown(path, _OPEN)
         return
-    done = actions([instruction])
-    kept: list[tuple[Package, str | None]] = []
-    open_removal = open_install = everything = False
-    for action in done:
-        if action.kind == "install":
-            kept += [(package, action.group) for package in action.packages]
-            open_install = open_install or action.open_ends
-        elif action.kind == "mark-all":
-            everything = True
-        elif action.kind == "remove":
-            open_removal = open_removal or (action.open_ends and not everything)
-            # `apt-mark auto '.*'` and an automatic removal: all that nothing else needs goes.
-            kept = [] if everything and action.dependencies else _without(kept, action)
-    tools = [package for package, _ in kept if is_build_tool(package.name)]
+    left = stays(instruction)
+    tools = [package for package in left.kept if is_build_tool(package.name)]
     names = shown([package.name for package in tools])
     expected = "installed in a builder stage, or removed in the same RUN"
-    if tools and open_removal:
+    if tools and left.open_removal:
         yield unknown(path, f"{names}: whether they are removed again is not told", expected)
     elif tools:
         line, column = tools[0].line, tools[0].column
         yield failed(path, f"{names} stay in the image", expected, line=line, column=column)
-    elif open_install:
+    elif left.open_install:
         yield unknown(path, "a variable without a value here names packages", expected)
-
-
-def _without(
-    kept: Sequence[tuple[Package, str | None]], action: Action
-) -> list[tuple[Package, str | None]]:
-    names = [package.name for package in action.packages]
-    return [
-        (package, group)
-        for package, group in kept
-        if (group or "").lower() not in names
-        and not any(fnmatch.fnmatchcase(package.name, name) for name in names)
-    ]
 
 
 @check(
@@ -133,6 +110,7 @@ def _without(
     title="Package lists are updated together with an installation",
     severity="low",
     applies_to="dockerfile/Dockerfile",
+    excuse_place=accepted_in_file,
 )
 def update_alone(dockerfile: Resource, view: View) -> Iterator[Verdict]:
     """Looks at RUN instructions that update package lists and install nothing.

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from auditor.model import Json, Resource, Verdict, View, failed, passed, review, unknown
 from auditor.registry import check
+from checks.dockerfile._accept import accepted_in_file
 from checks.dockerfile._facts import (
     Instruction,
     destination,
@@ -46,6 +47,7 @@ _EXPECTED = "packages of the base image's own release"
     title="Packages come from the base image's own release",
     severity="medium",
     applies_to="dockerfile/Dockerfile",
+    excuse_place=accepted_in_file,
 )
 def third_party_repository(dockerfile: Resource, view: View) -> Iterator[Verdict]:
     """Looks for package repositories that a build adds to those of its base image.

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from auditor.model import Json, Resource, Verdict, View, failed, not_applicable, passed, unknown
 from auditor.registry import check
+from checks.dockerfile._accept import accepted_in_file
 from checks.dockerfile._facts import (
     Instruction,
     chain,
@@ -34,6 +35,7 @@ _OFF = frozenset({"", "0", "false", "no", "off", "f", "n"})
     title="Python images set the guide's defaults",
     severity="low",
     applies_to="dockerfile/Dockerfile",
+    excuse_place=accepted_in_file,
 )
 def env_defaults(dockerfile: Resource, view: View) -> Iterator[Verdict]:
     """Looks for PYTHONUNBUFFERED, PYTHONDONTWRITEBYTECODE and PIP_NO_CACHE_DIR in Python images.
@@ -119,6 +121,7 @@ def _pip_keeps_nothing(found: Sequence[Instruction]) -> bool:
     title="The image says how its health is tested",
     severity="low",
     applies_to="dockerfile/Dockerfile",
+    excuse_place=accepted_in_file,
 )
 def healthcheck(dockerfile: Resource, view: View) -> Iterator[Verdict]:
     """Looks at the HEALTHCHECK that is in force at the end of the final stage.
@@ -151,6 +154,7 @@ def healthcheck(dockerfile: Resource, view: View) -> Iterator[Verdict]:
     title="The program is started in exec form",
     severity="low",
     applies_to="dockerfile/Dockerfile",
+    excuse_place=accepted_in_file,
 )
 def exec_form(dockerfile: Resource, view: View) -> Iterator[Verdict]:
     """Looks at the CMD and ENTRYPOINT in force at the end of the final stage.

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from auditor.model import Json, Resource, Severity, Verdict, View, failed, passed, unknown
 from auditor.registry import check
+from checks.dockerfile._accept import accepted_in_file
 from checks.dockerfile._facts import Instruction, instructions
 
 _EXPECTED = "no credential in the file: RUN --mount=type=secret at build time, a secret at run time"
@@ -16,6 +17,7 @@ _EXPECTED = "no credential in the file: RUN --mount=type=secret at build time, a
     title="No credentials in the Dockerfile",
     severity="critical",
     applies_to="dockerfile/Dockerfile",
+    excuse_place=accepted_in_file,
 )
 def secrets(dockerfile: Resource, view: View) -> Iterator[Verdict]:
     """Looks for credentials in every instruction of every stage, by their shape and their name.

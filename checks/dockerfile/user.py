@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from auditor.model import Resource, Verdict, View, failed, not_applicable, passed, unknown
 from auditor.registry import check
+from checks.dockerfile._accept import accepted_in_file
 from checks.dockerfile._facts import (
     Instruction,
     Ran,
@@ -41,6 +42,7 @@ def name_of(instruction: Instruction) -> str:
     title="The last USER is not root",
     severity="high",
     applies_to="dockerfile/Dockerfile",
+    excuse_place=accepted_in_file,
 )
 def user(dockerfile: Resource, view: View) -> Iterator[Verdict]:
     """Looks at the USER that is in force at the end of the final stage.
@@ -80,6 +82,7 @@ def user(dockerfile: Resource, view: View) -> Iterator[Verdict]:
     title="The numeric user is one that the image creates",
     severity="medium",
     applies_to="dockerfile/Dockerfile",
+    excuse_place=accepted_in_file,
 )
 def user_created(dockerfile: Resource, view: View) -> Iterator[Verdict]:
     """Looks for the instruction that creates the numeric user of the last USER.

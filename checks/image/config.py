@@ -8,6 +8,8 @@ from auditor.model import Json, Resource, Severity, Verdict, View, failed, passe
 from auditor.registry import check
 
 _EXPECTED_USER = "the id of a user other than 0"
+_UNPRIVILEGED = 1024
+"""The first port that needs no right to bind (Linux, ip(7): ip_unprivileged_port_start)."""
 
 
 @check(
@@ -98,6 +100,40 @@ def healthcheck(image: Resource, view: View) -> Iterator[Verdict]:
         yield failed(path, "switched off (NONE)", expected)
     else:
         yield passed(path)
+
+
+@check(
+    id="image-privileged-ports",
+    title="Images expose no privileged port",
+    severity="low",
+    applies_to="image/image",
+)
+def privileged_ports(image: Resource, view: View) -> Iterator[Verdict]:
+    """Looks at the ports that an image says it listens on.
+
+    Why: a service that insists on a port below 1024 is one that is used to starting as root, and
+        whoever runs it is led to give it the right to bind there.
+    Rule: fails for each exposed port below 1024, TCP, UDP or SCTP; passes when there is none;
+        unknown when the configuration was not read. What is published when the image runs is
+        another question: see docker-privileged-port.
+    Fix: listen higher, and let the engine or the service in front map it:
+
+            EXPOSE 8443
+    Source: this project's decision rules; the idea of CIS Docker 5.8 for what an image asks for.
+    """
+    settings = _config(image)
+    if settings is None:
+        yield unknown("config.ExposedPorts", "the configuration was not read", "1024 or higher")
+        return
+    ports = settings.get("ExposedPorts")
+    clean = True
+    for port in sorted(ports) if isinstance(ports, Mapping) else ():
+        number = str(port).partition("/")[0].partition("-")[0]
+        if number.isdecimal() and int(number) < _UNPRIVILEGED:
+            clean = False
+            yield failed(f"config.ExposedPorts[{port}]", str(port), "1024 or higher")
+    if clean:
+        yield passed("config.ExposedPorts")
 
 
 @check(

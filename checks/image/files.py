@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 from auditor.model import Json, Resource, Verdict, View, failed, passed, review, unknown
 from auditor.registry import check
 
-_FILES = "image-files"
+FILES = "image-files"
+"""The scope that every check of an image's files needs."""
 
 
 @check(
@@ -16,7 +17,7 @@ _FILES = "image-files"
     title="Images hold no setuid or setgid files",
     severity="medium",
     applies_to="image/image",
-    needs=(_FILES,),
+    needs=(FILES,),
     settings=("setuid_allowed",),
 )
 def setuid_files(image: Resource, view: View) -> Iterator[Verdict]:
@@ -33,12 +34,12 @@ def setuid_files(image: Resource, view: View) -> Iterator[Verdict]:
             RUN find / -xdev -type f -perm /6000 -exec chmod a-s {} +
     Source: CIS Docker 4.8 (1.6 to 1.8).
     """
-    files = _files(image)
+    files = files_of(image)
     if files is None:
-        yield _unread(image)
+        yield unread(image)
         return
     allowed = [str(pattern) for pattern in view.settings.get("setuid_allowed") or ()]
-    listed = _rows(files.get("setuid"))
+    listed = rows_of(files.get("setuid"))
     clean = True
     for row in listed:
         path = str(row.get("path"))
@@ -47,7 +48,7 @@ def setuid_files(image: Resource, view: View) -> Iterator[Verdict]:
         clean = False
         owner = f"owner {row.get('uid')}:{row.get('gid')}, layer {row.get('layer')}"
         yield failed(path, f"mode {row.get('mode')}, {owner}", "no setuid or setgid bit")
-    rest = _rest(files, "setuid_count", listed)
+    rest = rest_of(files, "setuid_count", listed)
     if rest:
         # Which of the unlisted ones are accepted cannot be told.
         verdict = unknown if allowed else failed
@@ -61,7 +62,7 @@ def setuid_files(image: Resource, view: View) -> Iterator[Verdict]:
     title="No layer of an image holds a secret",
     severity="high",
     applies_to="image/image",
-    needs=(_FILES,),
+    needs=(FILES,),
 )
 def layer_secrets(image: Resource, view: View) -> Iterator[Verdict]:
     """Looks for secrets in the files of every layer, also in files that a later layer deletes.
@@ -81,14 +82,14 @@ def layer_secrets(image: Resource, view: View) -> Iterator[Verdict]:
     Source: CIS Docker 4.10 (1.6 to 1.8); hardening guide, "Build Context" and "Secrets
         Management"; NIST SP 800-190, 4.1.4.
     """
-    files = _files(image)
+    files = files_of(image)
     if files is None:
-        yield _unread(image)
+        yield unread(image)
         return
-    listed = _rows(files.get("secrets"))
+    listed = rows_of(files.get("secrets"))
     for row in listed:
         yield _secret(row)
-    rest = _rest(files, "secrets_count", listed)
+    rest = rest_of(files, "secrets_count", listed)
     if rest:
         # Certain ones are listed first: after one that is not, none follows.
         verdict = failed if listed[-1].get("certain") else review
@@ -110,21 +111,24 @@ def _secret(row: Mapping[str, Json]) -> Verdict:
     return make(str(row.get("path")), ", ".join(parts), "no secret in any layer")
 
 
-def _files(image: Resource) -> Mapping[str, Json] | None:
+def files_of(image: Resource) -> Mapping[str, Json] | None:
+    """What was read of an image's files; None when they were not read."""
     files = image.body.get("files")
     return files if isinstance(files, Mapping) else None
 
 
-def _unread(image: Resource) -> Verdict:
+def unread(image: Resource) -> Verdict:
+    """The verdict on an image whose files were not read: unknown, and why."""
     reason = image.body.get("files_gap") or "they were not read"
     return unknown("files", f"the image's files: {reason}")
 
 
-def _rest(files: Mapping[str, Json], key: str, listed: list[Mapping[str, Json]]) -> int:
+def rest_of(files: Mapping[str, Json], key: str, listed: list[Mapping[str, Json]]) -> int:
     """How many places there are beyond the listed ones."""
     count = files.get(key)
     return max(0, count - len(listed)) if isinstance(count, int) else 0
 
 
-def _rows(value: Json) -> list[Mapping[str, Json]]:
+def rows_of(value: Json) -> list[Mapping[str, Json]]:
+    """The objects of a list; nothing of anything else."""
     return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []

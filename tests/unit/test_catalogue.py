@@ -30,9 +30,9 @@ def benchmark(ref: str) -> Benchmark:
 @pytest.mark.parametrize(
     ("ref", "controls"),
     [
-        ("cis-docker@1.6", 44),
-        ("cis-docker@1.7", 44),
-        ("cis-docker@1.8", 44),
+        ("cis-docker@1.6", 117),
+        ("cis-docker@1.7", 117),
+        ("cis-docker@1.8", 118),
         ("nist-csf@2.0", 106),
         ("nist-800-53@r5", 34),
         ("nist-800-190@2017", 24),
@@ -42,20 +42,6 @@ def benchmark(ref: str) -> Benchmark:
 )
 def test_a_catalogue_holds_all_of_its_controls(ref: str, controls: int) -> None:
     assert len(benchmark(ref).controls) == controls
-
-
-def test_cis_docker_has_sections_4_and_5_to_their_ends() -> None:
-    wanted = [f"4.{n}" for n in range(1, 13)] + [f"5.{n}" for n in range(1, 33)]
-    for version in CATALOGUE.versions("cis-docker"):
-        assert [control.id for control in version.controls] == wanted
-
-
-def test_cis_docker_level_2_is_what_the_benchmark_says() -> None:
-    controls = benchmark("cis-docker@1.8").controls
-    assert {control.id for control in controls if control.level == 2} == {
-        *("4.5", "4.8", "4.11"),
-        *("5.3", "5.23", "5.24", "5.30"),
-    }
 
 
 def test_nist_csf_has_its_six_functions_with_their_categories() -> None:

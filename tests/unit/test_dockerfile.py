@@ -307,6 +307,9 @@ PIECES = st.sampled_from(
         *("FROM a", "RUN", "COPY", "ENV", "ARG", "CMD", "ONBUILD", "SHELL", "USER", " ", "\n"),
         *("\\\n", "<<EOF", "EOF\n", '["a"]', "'", '"', "\\", "$", "${", "}", "=", "--from=x", "#"),
         *("`", "$(", "&&", "|", ";", "apk add gcc", "TOKEN=abcd", "é", "\u0085", "\x7f", "\x00"),
+        *("# auditor: accept dockerfile-user -- x", "ADD --chown=a . /x", "chmod -R a-w /x"),
+        *("bash <(", "USER a", "# auditor: accept", "pip install", "EXPOSE 1-99", "curl x"),
+        *("rm -rf {a,b}/*", "apt-get update", "wget -O", "chown -R a:b ."),
     ]
 )
 

@@ -66,8 +66,7 @@ def collect_dockerfiles(
         try:
             if file.refused is not None:
                 raise file.refused
-            source = _parsed(read_bytes(file.path, MAX_BYTES))
-            body = _body(source)
+            _, body = read_dockerfile(read_bytes(file.path, MAX_BYTES))
         except Refused as refused:
             _gap(harvest, file.name, refused)
             continue
@@ -88,6 +87,23 @@ def collect_dockerfiles(
         )
     harvest.covered(FILES.id, "dockerfile", _SCOPE, len(harvest.resources))
     return harvest
+
+
+def read_dockerfile(data: bytes) -> tuple[Source, dict[str, Any]]:
+    """Return a Dockerfile's source, its secrets taken out, and its body without `context`.
+
+    Every place in the source is what it is in the file's own text, line ends made `\\n`.
+    Raises `Refused` when the bytes are no Dockerfile, or one that is not judged.
+    """
+    source = _parsed(data)
+    try:
+        cleaned, secrets = take_out(source)
+        return cleaned, build_body(cleaned, secrets)
+    except ParseError as error:
+        raise Refused(Reason.REFUSED, f"not judged: {error}", _REMEDY) from None
+    except TooMuchError:
+        detail = "not judged: an instruction runs more commands than are looked at"
+        raise Refused(Reason.REFUSED, detail, _REMEDY) from None
 
 
 def _gap(harvest: Harvest, name: str, refused: Refused) -> None:
@@ -118,17 +134,6 @@ def _parsed(data: bytes) -> Source:
         detail = "not a Dockerfile: an instruction stands before the first FROM"
         raise Refused(Reason.MALFORMED, detail, _REMEDY)
     return source
-
-
-def _body(source: Source) -> dict[str, Any]:
-    try:
-        cleaned, secrets = take_out(source)
-        return build_body(cleaned, secrets)
-    except ParseError as error:
-        raise Refused(Reason.REFUSED, f"not judged: {error}", _REMEDY) from None
-    except TooMuchError:
-        detail = "not judged: an instruction runs more commands than are looked at"
-        raise Refused(Reason.REFUSED, detail, _REMEDY) from None
 
 
 def _not_judged(lines: Sequence[int]) -> Refused:

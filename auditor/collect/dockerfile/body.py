@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from auditor.collect.dockerfile.comments import accepts
 from auditor.collect.dockerfile.expand import Expanded, Scope, expand, platform_args, resolve
 from auditor.collect.dockerfile.parse import KNOWN, Instruction, Source
 from auditor.collect.dockerfile.secrets import Secret, pairs_of, shown
@@ -25,6 +26,7 @@ def build_body(source: Source, secrets: list[list[Secret]]) -> dict[str, Any]:
     """Return the body of a `Dockerfile` resource; `source` holds no secret any more.
 
     - `escape`, `syntax`: the parser directives in force.
+    - `accepts`: the comments that accept failures (see `comments.accepts`).
     - `stages`: `index`, `name`, `base` (as written), `base_expanded` (None when a build argument
       without a default decides it), `base_stage` (the index of the stage it is built on, or None),
       `platform`, `line`, `unresolved`, `instructions` (indices).
@@ -60,6 +62,7 @@ class _Builder:
         return {
             "escape": self.source.escape,
             "syntax": self.source.directives.get("syntax"),
+            "accepts": accepts(self.source),
             "stages": self.stages,
             "instructions": instructions,
         }

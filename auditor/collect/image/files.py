@@ -6,7 +6,9 @@ The result is the `files` part of an image's body:
      "setuid": [{"path", "mode": "4755", "uid", "gid", "layer"}], "setuid_count": n,
      "world_writable": [{"path", "mode", "directory", "layer"}], "world_writable_count": n,
      "secrets": [{"path", "line", "detector", "length", "certain", "layer", "deleted", "how"}],
-     "secrets_count": n, "users": {name: uid} | None, "notes": {what: n}}
+     "secrets_count": n, "users": {name: uid} | None, "notes": {what: n},
+     "packages": [{"name", "version", "manager"}], "packages_unread": ["rpm"],
+     "programs": ["/usr/bin/gcc"]}
 
 Layers are counted from 1, the base first. Permissions are those of the image as it runs; secrets
 are those of every layer, because whoever can pull the image can read each layer: `deleted` says
@@ -69,6 +71,7 @@ def file_facts(layers: Sequence[Layer]) -> dict[str, Json]:
         "secrets": secrets[:_LISTED],
         "secrets_count": len(secrets),
         "users": _users(layers),
+        **_installed(layers),
         "notes": {key: notes[key] for key in sorted(notes) if notes[key]},
     }
 
@@ -122,6 +125,30 @@ def _secrets(layers: Sequence[Layer]) -> list[dict[str, Json]]:
     return sorted(
         rows.values(), key=lambda row: (not row["certain"], row["path"], row["line"] or 0)
     )
+
+
+def _installed(layers: Sequence[Layer]) -> dict[str, Json]:
+    """What is installed in the image as it runs: by its databases, and by programs' names."""
+    packages: set[tuple[str, str, str]] = set()
+    unread: set[str] = set()
+    programs: set[str] = set()
+    for number, layer in enumerate(layers, start=1):
+        for path, database in layer.databases.items():
+            if _hidden(layers, number, path):
+                continue
+            if database.packages is None:
+                unread.add(database.kind)
+            for package in database.packages or ():
+                packages.add((package.name, package.version, database.kind))
+        programs.update(path for path in layer.programs if not _hidden(layers, number, path))
+    return {
+        "packages": [
+            {"name": name, "version": version, "manager": manager}
+            for name, version, manager in sorted(packages)
+        ],
+        "packages_unread": sorted(unread),
+        "programs": [shown(path) for path in sorted(programs)],
+    }
 
 
 def _users(layers: Sequence[Layer]) -> dict[str, int] | None:

@@ -20,6 +20,13 @@ from dataclasses import dataclass, field
 from tarfile import TarInfo
 from typing import NamedTuple
 
+from auditor.collect.image.packages import (
+    MAX_DATABASE,
+    Database,
+    is_program,
+    kind_of,
+    read_database,
+)
 from auditor.collect.image.places import Found, by_content, by_place
 from auditor.collect.image.streams import ArchiveError, Budget, ForwardStream, entries
 from auditor.model import Reason
@@ -90,6 +97,8 @@ class Layer:
     setuid: dict[str, Permission] = field(default_factory=dict)
     writable: dict[str, Permission] = field(default_factory=dict)
     secrets: list[Found] = field(default_factory=list)
+    databases: dict[str, Database] = field(default_factory=dict)
+    programs: set[str] = field(default_factory=set)
     has_passwd: bool = False
     users: dict[str, int] | None = None
     problems: list[tuple[Reason, str]] = field(default_factory=list)
@@ -180,6 +189,10 @@ def _take(layer: Layer, info: TarInfo, stream: ForwardStream, limits: Limits) ->
         _permissions(layer, info, path, limits.budget)
         return
     layer.files.add(path)
+    layer.databases.pop(path, None)
+    layer.programs.discard(path)
+    if is_program(path, info.linkname):
+        layer.programs.add(path)
     if path == _PASSWD:
         layer.has_passwd, layer.users = True, None
     if info.issym() or info.islnk():
@@ -225,12 +238,17 @@ def _permissions(layer: Layer, info: TarInfo, path: str, budget: Budget) -> None
 def _content(layer: Layer, info: TarInfo, path: str, stream: ForwardStream, limits: Limits) -> None:
     placed = by_place(path, info.size)
     found = [placed] if placed is not None else []
-    if info.issparse() or info.size > limits.scan_bytes:
+    searched = not info.issparse() and info.size <= limits.scan_bytes
+    kind = kind_of(path)
+    listed = kind not in {None, "rpm"} and not info.issparse() and info.size <= MAX_DATABASE
+    data = stream.read(info.size) if info.size and (searched or listed) else b""
+    if len(data) < info.size and (searched or listed):
+        raise ArchiveError(Reason.MALFORMED, "it is cut short")
+    if kind is not None:
+        layer.databases[path] = read_database(kind, data) if listed else Database(kind, None)
+    if not searched:
         layer.notes["files not searched for secrets"] += 1
     elif info.size:
-        data = stream.read(info.size)
-        if len(data) < info.size:
-            raise ArchiveError(Reason.MALFORMED, "it is cut short")
         if path == _PASSWD:
             layer.users = parse_passwd(data)
         found += by_content(path, data)

@@ -8,6 +8,8 @@ probing needs beside it.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
@@ -36,6 +38,8 @@ from auditor.garbage import paused_garbage_collection
 from auditor.model import Json, Reason, Resource, Target
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 SOURCE = "kubernetes"
 _IDENTITY_SCOPE = "selfsubjectreviews"
@@ -100,6 +104,7 @@ class _Cluster:
 
     def read(self, probes: Probes | None) -> Harvest:
         self._first_contact()
+        start = time.perf_counter()
         with ThreadPoolExecutor(self.config.parallel, "auditor-kube") as pool:
             # What is served is asked first and waited for by nobody: Kubernetes' own kinds are
             # listed meanwhile, and custom ones when it is known which there are.
@@ -108,6 +113,8 @@ class _Cluster:
             version = pool.submit(_tried, lambda: self.api.get("/version"))
             identity = pool.submit(self._identity)
             served = self._gathered(pool, groups, lists)
+        # bench/ reads it, and holds it against a client that only lists.
+        log.info("phase list took %.3f s", time.perf_counter() - start)
         self._take_listings(served)
         self._take_version(version.result())
         self._take_identity(identity.result())
