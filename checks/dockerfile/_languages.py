@@ -39,7 +39,9 @@ _WITH_VALUE: Mapping[str, frozenset[str]] = {
     "pip": _FILES
     | _set(
         """
-        -i --index-url --extra-index-url -f --find-links -t --target --prefix --root --platform
+        -i --index-url
+        --extra-index-url
+        -f --find-links -t --target --prefix --root --platform
         --python-version --implementation --abi --trusted-host --cache-dir --proxy --retries
         --timeout --progress-bar --upgrade-strategy --no-binary --only-binary --log --python
         --index --default-index --src -d --dest -w --wheel-dir --cert --config-settings

@@ -10,6 +10,7 @@ from auditor.registry import check
 from checks.kubernetes._accepted import WORKLOAD_SETTINGS, accepted_workload
 from checks.kubernetes._pods import (
     ALL,
+    DEFAULT_CAPABILITIES,
     PASSED,
     WINDOWS,
     added,
@@ -21,25 +22,6 @@ from checks.kubernetes._pods import (
 
 ALLOWED = frozenset({"NET_BIND_SERVICE"})
 """May be added: it lets a program listen on a port below 1024, and nothing else."""
-
-BY_DEFAULT = frozenset(
-    {
-        "AUDIT_WRITE",
-        "CHOWN",
-        "DAC_OVERRIDE",
-        "FOWNER",
-        "FSETID",
-        "KILL",
-        "MKNOD",
-        "NET_BIND_SERVICE",
-        "SETFCAP",
-        "SETGID",
-        "SETPCAP",
-        "SETUID",
-        "SYS_CHROOT",
-    }
-)
-"""What the Pod Security Standards let a baseline pod add: runtimes give it to every container."""
 
 _MIGHTY = "privileged: every capability, whatever is dropped"
 
@@ -186,7 +168,7 @@ def added_capabilities(workload: Resource, view: View) -> Iterator[Verdict]:
             continue
         path = f"{container.path}.securityContext.capabilities.add"
         observed = "privileged: every capability" if privileged(own) else _listed(adds)
-        calm = adds <= BY_DEFAULT and not privileged(own)
+        calm = adds <= DEFAULT_CAPABILITIES and not privileged(own)
         yield failed(
             path,
             observed,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from auditor.model import Json
 from checks.kubernetes._admission.answers import Pod
-from checks.kubernetes._pods import mapping, objects
+from checks.kubernetes._pods import DEFAULT_CAPABILITIES, mapping, objects
 
 Rule = Callable[[Pod], str]
 
@@ -82,23 +82,6 @@ def host_namespaces(pod: Pod) -> str:
     )
 
 
-DEFAULT_CAPABILITIES = frozenset(
-    (
-        "AUDIT_WRITE",
-        "CHOWN",
-        "DAC_OVERRIDE",
-        "FOWNER",
-        "FSETID",
-        "KILL",
-        "MKNOD",
-        "NET_BIND_SERVICE",
-        "SETFCAP",
-        "SETGID",
-        "SETPCAP",
-        "SETUID",
-        "SYS_CHROOT",
-    )
-)
 """What may be added to a container that has it anyway: the default set without NET_RAW."""
 
 

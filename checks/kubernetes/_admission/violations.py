@@ -14,6 +14,7 @@ from copy import deepcopy
 from typing import NamedTuple
 
 from auditor.model import Json
+from checks.kubernetes._pods import DEFAULT_CAPABILITIES
 
 NAME = "auditor-probe"
 """The name of every pod here."""
@@ -173,23 +174,6 @@ def _unnamed_windows_pod() -> dict[str, Json]:
     return _pod(change)
 
 
-# What a runtime gives a container that asks for nothing, NET_RAW aside (Docker, containerd).
-_OTHER_DEFAULTS = (
-    "AUDIT_WRITE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "MKNOD",
-    "NET_BIND_SERVICE",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYS_CHROOT",
-)
-
 _ROOT_ALLOWED = _secure(runAsNonRoot=None, runAsUser=None, runAsGroup=None)
 _NO_ROOT_RULE = _secure(runAsNonRoot=None)
 
@@ -254,7 +238,10 @@ VIOLATIONS: Sequence[Violation] = (
         "k8s-net-raw",
         "a container that keeps NET_RAW",
         _each("no capabilities dropped", _secure(capabilities=None)),
-        _each("all default capabilities dropped but NET_RAW", _capabilities(_OTHER_DEFAULTS)),
+        _each(
+            "all default capabilities dropped but NET_RAW",
+            _capabilities(sorted(DEFAULT_CAPABILITIES)),
+        ),
         _each("ALL dropped and NET_RAW added", _capabilities(["ALL"], ["NET_RAW"])),
     ),
     _violation(
