@@ -52,9 +52,15 @@ def seal(snapshot: Snapshot) -> Snapshot:
         coverage=tuple(sorted(snapshot.coverage, key=lambda item: (item.target, item.scope))),
         targets=tuple(sorted(snapshot.targets, key=lambda item: item.id)),
     )
-    document = _document(ordered)
-    del snapshot, ordered
-    return _parse_document(document)
+    manifest, content = _encode(ordered)
+    content_bytes = orjson.dumps(content, option=_CANONICAL)
+    # From here on only the bytes are needed: the second copy takes the place of the first.
+    del snapshot, ordered, content
+    manifest = orjson.loads(orjson.dumps(manifest, option=_CANONICAL))
+    sha256 = _digest(manifest, content_bytes)
+    decoded = orjson.loads(content_bytes)
+    del content_bytes
+    return _decode(manifest, decoded, sha256)
 
 
 def dump_snapshot(snapshot: Snapshot) -> bytes:

@@ -48,10 +48,11 @@ class SpecPool:
         """Return the pruned form of a raw pod spec. Raises `ValueError` when it is malformed."""
         placed = {key: value for key, value in raw.items() if key not in _PLACEMENT}
         placed = _with_one_token_name(placed)
-        key = orjson.dumps(placed, option=_SORTED)
+        # Unsorted: an API server writes siblings alike, and another order would only cost time.
+        key = orjson.dumps(placed, option=orjson.OPT_NON_STR_KEYS)
         recent = self._recent.get(key)
         if recent is None:
-            recent = self._equal(prune_pod_spec(placed))
+            recent = self._equal(_pruned(placed))
             if len(self._recent) >= _RECENT:
                 del self._recent[next(iter(self._recent))]
             self._recent[key] = recent
@@ -74,9 +75,14 @@ def prune_pod_spec(raw: Json) -> dict[str, Json]:
     if not isinstance(raw, dict):
         raise ValueError("the pod spec is not an object")
     spec = {key: value for key, value in raw.items() if key not in _PLACEMENT}
+    return _pruned(_with_one_token_name(spec))
+
+
+def _pruned(placed: Mapping[str, Json]) -> dict[str, Json]:
+    """The same for a spec without placement, whose token volume has its one name already."""
+    spec = dict(placed)
     if not listed(spec, "containers", "spec"):
         raise ValueError("spec.containers is empty or not there")
-    spec = _with_one_token_name(spec)
     _object(spec, "securityContext", "spec")
     for key in _CONTAINER_LISTS:
         if spec.get(key) is not None:
