@@ -123,19 +123,19 @@ def _settings(names: Iterable[str]) -> str:
 
 
 def _controls(check: Check, catalogue: Catalogue) -> str:
-    merged: dict[tuple[str, str, str], dict[str, str]] = {}
+    merged: dict[tuple[str, str, str, str], dict[str, str]] = {}
     for benchmark, control in controls_of(catalogue.benchmarks, check.id):
-        key = (benchmark.id, control.id, control.title)
+        key = (benchmark.id, control.id, control.title, control.because.get(check.id, ""))
         merged.setdefault(key, {})[benchmark.version] = control.id
     if not merged:
         return "None."
     rows = []
-    for (benchmark_id, number, title), found in merged.items():
+    for (benchmark_id, number, title, why), found in merged.items():
         known = catalogue.versions(benchmark_id)
         spans = runs(found, [item.version for item in known])
         versions = ", ".join(run.span for run in spans)
-        rows.append((_cell(known[-1].title), versions, number, _cell(title)))
-    return _table(("Benchmark", "Versions", "Control", "In our words"), rows)
+        rows.append((_cell(known[-1].title), versions, number, _cell(title), _cell(why)))
+    return _table(("Benchmark", "Versions", "Control", "In our words", "Why it is mapped"), rows)
 
 
 def _fixtures(check_id: str, names: Sequence[str]) -> str:
