@@ -80,6 +80,8 @@ def cluster(fresh_plane: ControlPlane) -> ControlPlane:
             "kind": "Pod",
             "metadata": {"name": "good", "namespace": "whole"},
             "spec": {
+                "serviceAccountName": "reader",
+                "automountServiceAccountToken": False,
                 "containers": [
                     {
                         "name": "app",
@@ -128,7 +130,8 @@ def test_an_account_that_reads_only_pods_ends_incomplete_and_passes_nothing(
     assert "pods" not in hidden
     assert {row["status"] for row in found["controls"]} <= {"unknown", "not-applicable"}
     passes = {row["resource"]["name"] for row in found["findings"] if row["status"] == "pass"}
-    assert passes == {"good"}
+    # What was read is judged: the pod, and who the auditor is.
+    assert passes == {"good", "system:serviceaccount:whole:reader"}
 
 
 def test_collectors_import_nothing_beside_each_other(
