@@ -90,7 +90,7 @@ def cluster(fresh_plane: ControlPlane) -> ControlPlane:
                         "resources": {"requests": AMOUNTS, "limits": AMOUNTS},
                         "livenessProbe": {"httpGet": {"path": "/", "port": 8080}},
                     }
-                ]
+                ],
             },
         }
     )
