@@ -69,7 +69,8 @@ def aggregate(
     references = _references(results)
     checks = _checks(registry, table, references)
     counts = _from_counter(table.statuses)
-    code = exit_code(kept, threshold)
+    # What is settled neither fails nor is left open, and need not be made into findings.
+    code = exit_code(kept.rows, threshold)
     return Scorecard(
         tool_version=__version__,
         collected_with=snapshot.tool_version,

@@ -6,15 +6,11 @@ here from the bindings that name it, as a workload is made from its pods.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from auditor.model import Json, Resource
+from auditor.model import Resource, SubjectKey, subject_key
 
 BINDING_KINDS = ("ClusterRoleBinding", "RoleBinding")
-_ACCOUNT_USER = "system:serviceaccount:"
-
-SubjectKey = tuple[str, str | None, str]
-"""Kind (`User`, `Group`, `ServiceAccount`), namespace and name; only accounts have a namespace."""
 
 
 def rbac_subjects(resources: Iterable[Resource]) -> list[Resource]:
@@ -34,17 +30,6 @@ def rbac_subjects(resources: Iterable[Resource]) -> list[Resource]:
         _resource(key, bindings)
         for key, bindings in sorted(found.items(), key=lambda item: _order(item[0]))
     ]
-
-
-def subject_key(subject: Mapping[str, Json], binding: Resource) -> SubjectKey:
-    """Who an entry of `subjects` means; the user name of a service account is that account."""
-    kind, name = str(subject.get("kind")), str(subject.get("name"))
-    if kind == "ServiceAccount":
-        return kind, str(subject.get("namespace") or binding.namespace or ""), name
-    if kind == "User" and name.startswith(_ACCOUNT_USER) and name.count(":") == 3:
-        namespace, _, account = name.removeprefix(_ACCOUNT_USER).partition(":")
-        return "ServiceAccount", namespace, account
-    return kind, None, name
 
 
 def _order(key: SubjectKey) -> tuple[str, str, str]:

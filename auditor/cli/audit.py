@@ -152,6 +152,8 @@ def report(
     taken = with_settings(taken, changes)
     # Settings from elsewhere are data until they have been validated.
     settled.with_settings({key: taken.settings.get(key) for key in settled.snapshot_settings()})
+    # The process that lays out the PDF imports its libraries while the snapshot is judged.
+    _warm(settled.audit.formats)
     card = scorecard_of(taken, content_of(settled))
     folder = report_folder(output, settled, taken.taken_at)
     del taken

@@ -26,6 +26,7 @@ from auditor.model.status import (
     Status,
     worst,
 )
+from auditor.model.subject import SubjectKey, subject_key
 from auditor.model.verdict import (
     Verdict,
     failed,
@@ -69,6 +70,7 @@ __all__ = [
     "Severity",
     "Snapshot",
     "Status",
+    "SubjectKey",
     "Target",
     "Verdict",
     "View",
@@ -76,6 +78,7 @@ __all__ = [
     "not_applicable",
     "passed",
     "review",
+    "subject_key",
     "unknown",
     "worst",
 ]

@@ -12,20 +12,16 @@ from fnmatch import fnmatchcase
 from auditor.model import Json, Resource, View
 from checks.kubernetes._platform import platform_reason
 from checks.kubernetes._pods import objects
+from checks.kubernetes._rbac_subjects import key_of, shown_subject
 from checks.kubernetes._scopes import is_system
 
 WORKLOAD_SETTINGS = ("accepted_workloads", "system_namespaces")
 """The settings that decide what `accepted_workload` says."""
 
 
-def subject_name(subject: Resource) -> str:
-    """A subject as `[rules] accepted_subjects` writes it: `ServiceAccount:namespace:name`."""
-    return ":".join(filter(None, (subject.kind, subject.namespace, subject.name)))
-
-
 def accepted_subject(check_id: str, subject: Resource, view: View) -> str | None:
     """Why a subject may hold what a check fails, by `[rules] accepted_subjects`."""
-    return accepted_name(check_id, subject_name(subject), view)
+    return accepted_name(check_id, shown_subject(key_of(subject)), view)
 
 
 def accepted_name(check_id: str, name: str, view: View) -> str | None:

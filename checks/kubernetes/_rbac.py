@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from auditor.model import Json, Resource, View
 from checks.kubernetes._pods import mapping, objects
+from checks.kubernetes._rbac_shipped_rules import SHIPPED_RULES
 from checks.kubernetes._scopes import labels_of
 
 RoleKey = tuple[str, str | None, str]
@@ -39,26 +40,7 @@ SHIPPED_WITH_WILDCARD = frozenset(
 
 SHIPPED_FOR_PEOPLE: frozenset[RoleKey] = frozenset(
     {
-        *(("ClusterRole", None, name) for name in ("admin", "edit", "view")),
-        *(
-            ("ClusterRole", None, f"system:{name}")
-            for name in (
-                "auth-delegator",
-                "basic-user",
-                "discovery",
-                "kube-aggregator",
-                "kube-dns",
-                "kube-scheduler",
-                "monitoring",
-                "node-bootstrapper",
-                "node-problem-detector",
-                "node-proxier",
-                "persistent-volume-provisioner",
-                "public-info-viewer",
-                "service-account-issuer-discovery",
-                "volume-scheduler",
-            )
-        ),
+        *(("ClusterRole", None, name) for name in SHIPPED_RULES if name != CLUSTER_ADMIN[2]),
         ("Role", "kube-system", "extension-apiserver-authentication-reader"),
     }
 )

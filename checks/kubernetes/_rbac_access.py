@@ -28,6 +28,7 @@ from checks.kubernetes._rbac_index import (
     Grant,
     RbacIndex,
     SubjectKey,
+    key_of,
     rbac_index,
     shown_subject,
 )
@@ -170,11 +171,6 @@ def judge(subject: Resource, view: View, access: Access, weigh: Weigh) -> Iterat
 
 
 _HARMLESS = frozenset({Status.PASS, Status.REVIEW})
-
-
-def key_of(subject: Resource) -> SubjectKey:
-    """The subject that a resource of the kind `kubernetes/subject` stands for."""
-    return subject.kind, subject.namespace, subject.name
 
 
 def holdings(key: SubjectKey, index: RbacIndex, access: Access) -> Iterator[Holding]:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from auditor.model import View
-from checks.kubernetes._rbac_access import key_of, shown_rule, unread_bindings
+from checks.kubernetes._rbac_access import shown_rule, unread_bindings
 from checks.kubernetes._rbac_index import (
     Grant,
     SubjectKey,
+    key_of,
     natural_groups,
     rbac_index,
     shown_subject,

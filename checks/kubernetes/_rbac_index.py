@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from auditor.model import Json, Resource, View
+from auditor.model import Json, Resource, SubjectKey, View
 from checks.kubernetes._pods import mapping, objects
 from checks.kubernetes._rbac import ALL_VERBS
 from checks.kubernetes._rbac_rules import (
@@ -38,11 +38,12 @@ from checks.kubernetes._rbac_rules import (
     parsed_rule,
     rules_of,
 )
-from checks.kubernetes._rbac_shipped import MASTERS, SubjectKey
+from checks.kubernetes._rbac_shipped import MASTERS
 from checks.kubernetes._rbac_shipped_rules import SHIPPED_RULES
 from checks.kubernetes._rbac_subjects import (
     is_builtin_subject,
     is_shipped_grant,
+    key_of,
     natural_groups,
     shown_subject,
     subjects_of,
@@ -55,6 +56,7 @@ __all__ = [
     "Step",
     "SubjectKey",
     "is_builtin_subject",
+    "key_of",
     "natural_groups",
     "rbac_index",
     "shown_subject",

@@ -415,8 +415,3 @@ class _Finder:
 
 def _inside(grant: Grant) -> str:
     return f" in namespace {grant.namespace}" if grant.namespace else " in every namespace"
-
-
-def members_of(key: SubjectKey) -> tuple[SubjectKey, ...]:
-    """A subject and the groups that it is in by nature: all whose powers it has."""
-    return (key, *natural_groups(key))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from auditor.model import Json, Resource, View
+from auditor.model import Json, Resource, SubjectKey, View
 from checks.kubernetes._pods import mapping, objects
 from checks.kubernetes._rbac import shown_name
-from checks.kubernetes._rbac_shipped import SubjectKey
 from checks.kubernetes._scopes import labels_of, selects
 
 ALL = "*"

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-SubjectKey = tuple[str, str | None, str]
-"""Kind (`User`, `Group`, `ServiceAccount`), namespace and name; only accounts have a namespace."""
+from auditor.model import SubjectKey
 
 BindingKey = tuple[str | None, str]
 """Namespace (None for a ClusterRoleBinding) and name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from auditor.model import Resource
+from auditor.model import Resource, SubjectKey, subject_key
 from checks.kubernetes._pods import objects
 from checks.kubernetes._rbac import is_shipped
 from checks.kubernetes._rbac_rules import Grant
@@ -17,26 +17,23 @@ from checks.kubernetes._rbac_shipped import (
     EVERYONE,
     SHIPPED_BINDINGS,
     UNAUTHENTICATED,
-    SubjectKey,
 )
 
-_ACCOUNT_USER = "system:serviceaccount:"
 _ACCOUNT_GROUP = "system:serviceaccounts:"
 
 
 def subjects_of(binding: Resource) -> Iterator[SubjectKey]:
     """Who a binding names: those that it grants something to, as the authorizer sees them."""
     for subject in objects(binding.body.get("subjects")):
-        kind, name = str(subject.get("kind")), str(subject.get("name"))
-        if kind == "ServiceAccount":
-            namespace = str(subject.get("namespace") or binding.namespace or "")
-            if namespace:
-                yield kind, namespace, name
-        elif kind == "User" and name.startswith(_ACCOUNT_USER) and name.count(":") == 3:
-            namespace, _, account = name.removeprefix(_ACCOUNT_USER).partition(":")
-            yield "ServiceAccount", namespace, account
-        elif kind in ("User", "Group"):
-            yield kind, None, name
+        key = subject_key(subject, binding)
+        kind, namespace, _ = key
+        if kind in ("User", "Group") or (kind == "ServiceAccount" and namespace):
+            yield key
+
+
+def key_of(subject: Resource) -> SubjectKey:
+    """The subject that a resource of the kind `kubernetes/subject` stands for."""
+    return subject.kind, subject.namespace, subject.name
 
 
 def natural_groups(key: SubjectKey) -> tuple[SubjectKey, ...]:

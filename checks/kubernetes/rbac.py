@@ -35,7 +35,6 @@ from checks.kubernetes._rbac_access import (
     SETTINGS,
     bindings_gap,
     granted_nothing,
-    key_of,
     unread_bindings,
     unread_roles,
 )
@@ -43,6 +42,7 @@ from checks.kubernetes._rbac_index import (
     Grant,
     RbacIndex,
     SubjectKey,
+    key_of,
     natural_groups,
     rbac_index,
     shown_subject,

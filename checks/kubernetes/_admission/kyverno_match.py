@@ -32,31 +32,27 @@ _VERSION = re.compile(r"v\d((alpha|beta)\d)?.*|\*")
 
 def speaks_of(rule: Mapping[str, Json], request: Asked) -> Answer3:
     """Whether a rule is about a pod: it matches, and is not excluded."""
-    excluded = _block(rule.get("exclude"), request, empty=False)
+    excluded = covers(rule.get("exclude"), request)
     kept = None if excluded is None else not excluded
-    return every((_block(rule.get("match"), request, empty=False), kept))
+    return every((covers(rule.get("match"), request), kept))
 
 
 def covers(block: Json, request: Asked) -> Answer3:
     """Whether a `match` block takes in a pod; one that says nothing takes in none."""
-    return _block(block, request, empty=False)
-
-
-def _block(block: Json, request: Asked, *, empty: bool) -> Answer3:
     found = obj(block, "match")
     choices, needed = items(found.get("any"), "any"), items(found.get("all"), "all")
     if choices:
-        return some(_filter(entry, request, empty) for entry in choices)
+        return some(_filter(entry, request) for entry in choices)
     if needed:
-        return every(_filter(entry, request, empty) for entry in needed)
-    return _filter(found, request, empty)
+        return every(_filter(entry, request) for entry in needed)
+    return _filter(found, request)
 
 
-def _filter(entry: Mapping[str, Json], request: Asked, empty: bool) -> Answer3:
+def _filter(entry: Mapping[str, Json], request: Asked) -> Answer3:
     resources = obj(entry.get("resources"), "resources")
     who = any(entry.get(key) for key in _WHO)
     if not any(resources.values()) and not who:
-        return empty
+        return False
     return every((_resources(resources, request), None if who else True))
 
 

@@ -71,12 +71,6 @@ def text(value: Json, what: str, default: str = "") -> str:
     return value
 
 
-def labels_at(metadata: Json) -> Mapping[str, str]:
-    """The labels of an object's metadata."""
-    found = obj(obj(metadata, "metadata").get("labels"), "labels")
-    return {str(key): str(value) for key, value in found.items()}
-
-
 def selected(selector: Json, labels: Mapping[str, str], what: str = "selector") -> bool:
     """Whether a label selector selects these labels; an absent or empty one selects all."""
     found = obj(selector, what)
