@@ -19,7 +19,7 @@ from rich.text import Text
 
 from auditor.model import Finding, Status
 from auditor.scopes import EVERYTHING
-from auditor.scorecard import Counts, Scorecard
+from auditor.scorecard import Scorecard
 
 out = Console(highlight=False, soft_wrap=False)
 """Standard output: results, and nothing else."""
@@ -171,6 +171,8 @@ def _read(coverage: Iterable[object]) -> str:
 
 
 def _scores(card: Scorecard) -> Table:
+    from reports.text import percent
+
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("Benchmark")
     for name in ("score", "pass", "fail", "not judged", "n/a"):
@@ -179,18 +181,13 @@ def _scores(card: Scorecard) -> Table:
         counts = result.counts
         table.add_row(
             f"{result.benchmark.title} {result.benchmark.version}",
-            percent(counts),
+            percent(counts.score),
             f"{counts.passed:,}",
             f"{counts.fail:,}",
             f"{counts.not_judged:,}",
             f"{counts.not_applicable:,}",
         )
     return table
-
-
-def percent(counts: Counts) -> str:
-    """A score as a whole percentage, or a dash when nothing was judged."""
-    return "–" if counts.score is None else f"{counts.score:.0%}"
 
 
 TABLE_WIDTH = 150

@@ -60,3 +60,13 @@ def test_the_summary_counts_what_is_accepted_and_names_what_is_unused(shown: Str
     assert "Unused: [rules] accepted_subjects Group:<sre> sets nothing aside" in text
     assert "Unused: [rules] accepted_workloads gone/* sets nothing aside" in text
     assert "Unused: [rules] accepted_workloads shop/Job/*" not in text
+
+
+def test_the_summary_rounds_scores_as_the_report_does(shown: StringIO) -> None:
+    """Down: 999 of 1,000 is not 100 %, on the screen no more than on paper."""
+    card = make_scorecard()
+    first = card.benchmarks[0]
+    nearly = replace(first, counts=replace(first.counts, passed=999, fail=1))
+    terminal.print_summary(replace(card, benchmarks=(nearly,)), [])
+    assert "99 %" in shown.getvalue()
+    assert "100" not in shown.getvalue().split("99 %")[0].splitlines()[-1]
